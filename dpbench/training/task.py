@@ -1,0 +1,112 @@
+"""What an engine is given and what it returns. Both engines share these types."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dpbench.models.base import Architecture
+from dpbench.training.recipe import Recipe, Sampling
+
+Weights = dict[str, Tensor]
+"""Stacked parameters: the names of `Architecture.build(...).state_dict()`, each `(K, *shape)`."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""`(logits (..., C), targets (...) int64 or (..., C) float) -> per-example loss (...)`."""
+
+Penalty = Callable[[Weights], Tensor]
+"""`stacked weights -> (K,)` data-independent penalties, added to each model's loss."""
+
+
+class TrainingData(NamedTuple):
+    """The tensors a training may touch.
+
+    Attributes:
+        inputs: Pool inputs `(n, *shape)`, float32.
+        targets: `(n,)` int64 labels, or `(n, C)` float32 soft labels.
+        reference_inputs: Public inputs, disjoint from the pool and the test set.
+        reference_targets: Their int64 labels.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    reference_inputs: Tensor
+    reference_targets: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """Per-example clipping and Gaussian noise, and what it claims.
+
+    The released gradient of a step is `(sum_i clip(g_i, C) + N(0, (sigma C)^2 I)) / batch` over a
+    Poisson sample of rate q, with the fixed expected batch as the denominator.
+
+    Attributes:
+        max_grad_norm: Clipping norm C.
+        noise_multiplier: sigma; 0 clips only.
+        claim: The whole training as a `dp_accounting.DpEvent` under add/remove adjacency, or None
+            when nothing is claimed.
+        delta: The delta at which the claim is reported.
+    """
+
+    max_grad_norm: float
+    noise_multiplier: float
+    claim: Any = None
+    delta: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One block of K models to train with one recipe and one defense.
+
+    Attributes:
+        architecture: The network.
+        shape: Shape of one input.
+        n_classes: Number of classes C.
+        recipe: Hyper-parameters, after the defense adapted them.
+        sampling: Its sampling facts.
+        mechanism: Clipping and noise, or None for plain SGD on shuffled members.
+        loss: Per-example loss; None is cross-entropy (which engines may differentiate in closed form).
+        regularise: Penalty on the weights, or None.
+        data: What the models learn from.
+        members: `(K, n)` bool, the pool examples each model may see.
+        seed: The grid's seed.
+        models: The K model numbers, from which generators are derived.
+        checkpoints: Steps after which weights are kept, ascending; the last one ends the training.
+        device: Torch device name.
+    """
+
+    architecture: Architecture
+    shape: tuple[int, ...]
+    n_classes: int
+    recipe: Recipe
+    sampling: Sampling
+    mechanism: Mechanism | None
+    loss: Loss | None
+    regularise: Penalty | None
+    data: TrainingData
+    members: Tensor
+    seed: int
+    models: tuple[int, ...]
+    checkpoints: tuple[int, ...]
+    device: str = "cpu"
+
+
+Snapshots = dict[int, Weights]
+"""Checkpoint step to weights."""
+
+Progress = Callable[[float], None]
+"""Called with the finished fraction of the task, now and then."""
+
+
+class Diverged(Exception):
+    """A loss or a weight is not finite: the training failed, it must not be scored."""
+
+
+def require_finite(weights: Mapping[str, Tensor], *, step: int) -> None:
+    """Raises Diverged if any weight is NaN or infinite."""
+    for name, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise Diverged(f"weight '{name}' is not finite after step {step}")

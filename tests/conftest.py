@@ -1,0 +1,23 @@
+"""Strict numerics for every test: one thread, and a global generator nobody may lean on."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def _global_randomness_is_unused():
+    """Fails a test that advances a global generator: randomness comes from named generators only."""
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    yield
+    assert torch.equal(torch_state, torch.random.get_rng_state()), "torch's global RNG was used"
+    assert np.array_equal(numpy_state, np.random.get_state()[1]), "NumPy's global RNG was used"  # noqa: NPY002
