@@ -1,1 +1,13 @@
-""""""
+"""Privacy defenses, one file each."""
+
+from dpbench.defenses.base import Defense as Defense
+from dpbench.defenses.composition import Composition as Composition
+from dpbench.defenses.dp_sgd import DpSgd as DpSgd
+from dpbench.defenses.early_stopping import EarlyStopping as EarlyStopping
+from dpbench.defenses.l2 import L2 as L2
+from dpbench.defenses.label_only import LabelOnly as LabelOnly
+from dpbench.defenses.noise import Noise as Noise
+from dpbench.defenses.none import Undefended as Undefended
+from dpbench.defenses.rounding import Rounding as Rounding
+from dpbench.defenses.temperature import Temperature as Temperature
+from dpbench.defenses.top_k import TopK as TopK

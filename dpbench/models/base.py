@@ -17,8 +17,6 @@ class Architecture(Component):
     """
 
     kind: ClassVar[str] = "model"
-    dense: ClassVar[bool] = False
-    """Whether the dense engine can train it."""
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], n_classes: int, generator: Generator) -> nn.Module:

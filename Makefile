@@ -1,0 +1,38 @@
+# The only interface: people and CI call the same targets. `make grid` and `make test` need nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install grid smoke test check bench tune clean
+
+install: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+grid: install
+	$(BIN)/dpbench run grids/default.yaml
+
+smoke: install
+	$(BIN)/dpbench run grids/smoke.yaml
+
+test: install
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m bench.speed
+
+tune: install
+	$(BIN)/python -m bench.tune_dp_sgd
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

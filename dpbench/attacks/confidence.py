@@ -1,0 +1,71 @@
+"""How confident a released score vector is in the true class, without losing what rounds to 1.
+
+Both statistics use the true class's score and the *sum of the others*, never `1 - p_y`: scores
+that round to 1 stay apart, and scores that do not sum to 1 (rounded, truncated) need no repair.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dpbench.attacks.base import Floats, Ints, View
+
+SMALLEST = 1e-45
+"""Added to both scores so that a released 0 stays finite (Carlini et al. 2022, official code)."""
+
+Statistic = Callable[[Floats, Ints], Floats]
+
+
+def logit(outputs: Floats, labels: Ints) -> Floats:
+    """Returns phi = log p_y - log sum_{k != y} p_k (the logit scaling of Carlini et al. 2022).
+
+    Args:
+        outputs: `(M, n, C)` released scores, non-negative.
+        labels: `(n,)` true labels.
+
+    Returns:
+        `(M, n)` float64, within +-103.6 for scores up to 1.
+    """
+    own, others = _own_and_others(outputs, labels)
+    phi: Floats = np.log(own + SMALLEST) - np.log(others + SMALLEST)
+    return phi
+
+
+def cross_entropy(outputs: Floats, labels: Ints) -> Floats:
+    """Returns -log p_y as `log(1 + sum_{k != y} p_k / p_y)`.
+
+    Args:
+        outputs: `(M, n, C)` released scores, non-negative.
+        labels: `(n,)` true labels.
+
+    Returns:
+        `(M, n)` float64 losses between 0 and 103.6.
+    """
+    own, others = _own_and_others(outputs, labels)
+    losses: Floats = np.log1p((others + SMALLEST) / (own + SMALLEST))
+    return losses
+
+
+def of_targets_and_shadows(
+    view: View, statistic: Statistic, inputs: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Returns a statistic `(M, n)` of the targets and of the shadows, one query to each.
+
+    An adaptive attack's shadows are the targets themselves: what they share is computed once.
+    """
+    targets = view.target.scores(inputs)
+    shadows = targets if view.shadows is view.target else view.shadows.scores(inputs)
+    observed = statistic(targets, view.labels)
+    return observed, observed if shadows is targets else statistic(shadows, view.labels)
+
+
+def _own_and_others(outputs: Floats, labels: Ints) -> tuple[Floats, Floats]:
+    rows = np.arange(len(labels))
+    own, others = np.empty(outputs.shape[:2]), np.empty(outputs.shape[:2])
+    every_class = np.ones(outputs.shape[2])
+    for model, released in enumerate(outputs):
+        scores = released.astype(np.float64)
+        own[model] = scores[rows, labels]
+        scores[rows, labels] = 0.0
+        others[model] = scores @ every_class
+    return own, others

@@ -1,0 +1,338 @@
+"""The command line. Exit codes: 0 done, 1 finished with failed cells, 2 wrong input, 130 interrupted."""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dpbench.errors import UserError
+
+app = typer.Typer(
+    name="dpbench",
+    help="Which privacy defense is worth the accuracy it costs?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file with your own components.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+FolderArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+
+
+@app.command()
+def run(
+    grid: GridArgument,
+    out: OutOption = None,
+    workers: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
+    ] = None,
+    device: DeviceOption = "cpu",
+    plugin: PluginOption = None,
+    data_dir: DataOption = None,
+    retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
+) -> None:
+    """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
+    from dpbench.grid import runner
+    from dpbench.progress import RunProgress
+
+    context, folder = _context(grid, out, device=device, plugins=plugin, data_dir=data_dir)
+    plan = runner.prepare(context, folder)
+    if retry_failed:
+        runner.retry_failed(context.store, plan)
+    console = Console(stderr=True)
+    console.print(f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}")
+    try:
+        with RunProgress(console) as progress:
+            outcome = runner.execute(
+                context,
+                plan,
+                folder,
+                workers=workers or runner.default_workers(),
+                report=progress,
+            )
+    except KeyboardInterrupt:
+        console.print("interrupted: nothing is lost, the same command goes on from here")
+        raise typer.Exit(130) from None
+    _report(folder, data_dir)
+    _summary(outcome.cells, outcome.attacks)
+    for what, why in outcome.failures:
+        console.print(f"failed: {what}: {why}", style="red", markup=False)
+    console.print(f"report: {folder / 'report.html'}", markup=False)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    grid: GridArgument,
+    plugin: PluginOption = None,
+    data_dir: DataOption = None,
+    out: OutOption = None,
+) -> None:
+    """Show every cell and job of a grid, with keys, costs and claims, before anything runs."""
+    from dpbench.grid import runner
+    from dpbench.grid.plan import make_plan
+    from dpbench.grid.tables import claim_columns
+
+    context, folder = _context(grid, out, plugins=plugin, data_dir=data_dir)
+    made = make_plan(context)
+    done = context.store.finished() & made.jobs.keys()
+    table = Table("cell", "epsilon", "noise", "q", "steps", "bound", "key", title=context.grid.name)
+    for cell in made.cells:
+        claim = claim_columns(cell)
+        table.add_row(
+            cell.defense.label,
+            f"{claim['epsilon']:.4g}",
+            f"{claim['noise_multiplier']:.4g}" if cell.mechanism else "-",
+            f"{cell.sampling.rate:.4g}",
+            str(cell.observe.models.step),
+            f"{claim['bound_advantage_mechanism']:.3f}",
+            cell.observe.key[:12],
+        )
+    console = _console()
+    console.print(table)
+    jobs = Table("job", "key", "state", "cost")
+    for job in made.jobs.values():
+        state = "done" if job.key in done else "open"
+        jobs.add_row(job.label, job.key[:12], state, f"{job.seconds:.2f} s")
+    console.print(jobs)
+    left = sum(job.seconds for job in made.jobs.values() if job.key not in done)
+    cores = runner.default_workers()
+    console.print(
+        f"{len(made.jobs)} jobs, {len(done)} done in {folder}; "
+        f"the rest is about {left / 60:.1f} core-minutes, {left / 60 / cores:.1f} min on {cores} cores"
+    )
+
+
+@app.command()
+def status(folder: FolderArgument, data_dir: DataOption = None) -> None:
+    """Show what of a run is finished, running, waiting and failed."""
+    from dpbench.grid.claims import Claims
+    from dpbench.grid.job import Context
+    from dpbench.grid.plan import make_plan
+    from dpbench.grid.spec import read_grid
+    from dpbench.grid.store import Store
+    from dpbench.grid.worker import Board
+
+    if not (folder / "grid.yaml").is_file():
+        raise UserError(f"{folder}: no run here", next_step="dpbench run GRID --out DIR")
+    store = Store(folder / "store")
+    context = Context(grid=read_grid(folder / "grid.yaml"), store=store, data_dir=data_dir)
+    board = Board(make_plan(context).jobs, store)
+    running = Claims(store.root / "claims").active() - board.finished
+    console = _console()
+    console.print(
+        f"{context.grid.name}: {len(board.jobs)} jobs, {len(board.finished)} finished, "
+        f"{len(running)} running, {len(board.open) - len(running)} waiting, "
+        f"{len(board.failed)} failed, {len(board.blocked)} blocked by a failure"
+    )
+    for key in sorted(running & board.jobs.keys()):
+        console.print(f"running: {board.jobs[key].label}", markup=False)
+    for key in sorted(board.failed):
+        failure = store.failure(key)
+        reason = failure.reason if failure else ""
+        console.print(f"failed: {board.jobs[key].label}: {reason}", markup=False)
+        if failure and failure.traceback:
+            console.print(f"  traceback: {store.root / 'failures' / (key + '.json')}", markup=False)
+
+
+@app.command()
+def report(folder: FolderArgument, data_dir: DataOption = None) -> None:
+    """Draw the figures, tables and page of a run again."""
+    _report(folder, data_dir, force=True)
+    _console().print(f"{folder / 'report.html'}", markup=False)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        Literal["attacks", "defenses", "datasets", "models", "grids"], typer.Argument()
+    ],
+) -> None:
+    """List what a grid can name."""
+    from dpbench.grid.shipped import list_grids, purpose
+
+    console = _console()
+    if what == "grids":
+        table = Table("grid", "file", "what it answers")
+        for name, path in list_grids().items():
+            table.add_row(name, str(path), purpose(path))
+    else:
+        table = _components(what)
+    console.print(table)
+
+
+@app.command()
+def bound(
+    epsilon: Annotated[float | None, typer.Option(min=0, help="Target epsilon.")] = None,
+    delta: Annotated[float, typer.Option(min=0, max=1)] = 1e-5,
+    noise_multiplier: Annotated[float | None, typer.Option(min=0)] = None,
+    sampling_rate: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
+    steps: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Show what differential privacy promises against membership inference."""
+    import numpy as np
+
+    from dpbench import privacy
+
+    table = Table("bound", "value")
+    if noise_multiplier is not None:
+        event = privacy.SampledGaussian(
+            noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps
+        ).event()
+        epsilon = privacy.epsilon(event, delta)
+        table.add_row("mechanism: advantage, delta(0)", f"{privacy.advantage(event):.4f}")
+        for rate in (0.01, 0.001):
+            allowed = float(privacy.trade_off(event, np.array([rate]))[0])
+            table.add_row(f"mechanism: TPR at FPR {rate:g}", f"{allowed:.4f}")
+    if epsilon is None:
+        raise UserError("bound: nothing to bound", allowed="--epsilon, or --noise-multiplier")
+    table.add_row(f"epsilon at delta {delta:g}", f"{epsilon:.4f}")
+    table.add_row("accuracy, e^eps/2", f"{float(privacy.accuracy_half_exp(epsilon)):.4f}")
+    table.add_row("advantage, e^eps-1", f"{float(privacy.advantage_yeom(epsilon)):.4f}")
+    value = float(privacy.advantage_epsilon(epsilon, delta))
+    table.add_row("advantage, (e^eps-1+2delta)/(e^eps+1)", f"{value:.4f}")
+    _console().print(table)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="The data set.")], data_dir: DataOption = None
+) -> None:
+    """Fetch a data set that is not embedded, and check its digest."""
+    from dpbench.data import download as fetch
+
+    _console().print(f"{fetch(name, data_dir)}", markup=False)
+
+
+@app.command()
+def doctor(data_dir: DataOption = None) -> None:
+    """Check this installation: versions, data, engines and accounting."""
+    from dpbench.doctor import examine
+
+    table = Table("check", "result", "detail")
+    findings = list(examine(data_dir))
+    for finding in findings:
+        table.add_row(finding.check, "ok" if finding.ok else "FAILED", finding.detail)
+    _console().print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _context(
+    grid: str,
+    out: Path | None,
+    *,
+    device: str = "cpu",
+    plugins: list[Path] | None = None,
+    data_dir: Path | None = None,
+) -> tuple[Any, Path]:
+    import torch
+
+    from dpbench.grid.job import Context
+    from dpbench.grid.shipped import find_grid
+    from dpbench.grid.spec import read_grid
+    from dpbench.grid.store import Store
+
+    torch.set_num_threads(1)
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise UserError(
+            f"--device {device} is not available",
+            allowed="cpu" + (", cuda" if torch.cuda.is_available() else " (no CUDA device found)"),
+        )
+    spec = read_grid(find_grid(grid), plugins or ())
+    folder = out or Path("results") / spec.name
+    store = Store(folder / "store")
+    return Context(grid=spec, store=store, device=device, data_dir=data_dir), folder
+
+
+def _report(folder: Path, data_dir: Path | None, *, force: bool = False) -> None:
+    from dpbench.grid.run import load
+    from dpbench.report.render import render_if_changed
+
+    render_if_changed(load(folder, data_dir=data_dir), folder, force=force)
+
+
+def _summary(cells: Any, attacks: Any) -> None:
+    best = attacks[(attacks["attack"] == "best") & (attacks["knowledge"] == "adaptive")]
+    merged = cells.merge(best, on="cell", suffixes=("", "_attack"), how="left")
+    table = Table("cell", "test accuracy", "best advantage", "TPR at 0.1% FPR", "bound", "status")
+    for _, row in merged.iterrows():
+        table.add_row(
+            row["cell"],
+            f"{row['test_accuracy']:.3f}",
+            f"{row['advantage']:.3f} [{row['advantage_low']:.3f}, {row['advantage_high']:.3f}]",
+            f"{row['tpr_at_fpr_0.001']:.4f}",
+            f"{row['bound_advantage_mechanism']:.3f}",
+            row["status"],
+        )
+    _console().print(table)
+
+
+def _components(what: str) -> Table:
+    import dpbench.attacks
+    import dpbench.data
+    import dpbench.defenses
+    import dpbench.models  # noqa: F401
+    from dpbench.component import REGISTRIES, load_entry_points
+
+    load_entry_points()
+    table = Table(what.removesuffix("s"), "fields", "about", "source")
+    for name, cls in sorted(REGISTRIES[what.removesuffix("s")].items()):
+        fields = ", ".join(
+            f"{field}: {kind}" for field, kind in _fields(cls).items()
+        )
+        about = (cls.__doc__ or "").strip().partition("\n")[0]
+        access = getattr(cls, "access", None)
+        extra = [access.name.lower()] if access is not None else []
+        source = str(getattr(cls, "reference", "") or getattr(cls, "source", ""))
+        table.add_row(name, fields, " ".join([about, *extra]), source)
+    return table
+
+
+def _fields(cls: type) -> dict[str, str]:
+    import dataclasses
+
+    return {
+        field.name: "required" if field.default is dataclasses.MISSING else str(field.default)
+        for field in dataclasses.fields(cls)
+    }
+
+
+def _console() -> Console:
+    console = Console()
+    if console.is_terminal:
+        return console
+    return Console(width=200, soft_wrap=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Runs the command line and turns errors into messages and exit codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

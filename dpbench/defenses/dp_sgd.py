@@ -1,0 +1,138 @@
+"""DP-SGD: the baseline that every other defense has to beat."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from dpbench import privacy
+from dpbench.component import register
+from dpbench.defenses.base import Defense
+from dpbench.errors import UserError
+from dpbench.training.recipe import Positive, Recipe, Sampling
+from dpbench.training.task import Mechanism
+
+
+class _Tuned(NamedTuple):
+    """What `bench/tune_dp_sgd.py` found best at one epsilon, for full batches and clipping norm 1."""
+
+    epsilon: float
+    steps: int
+    lr: float
+
+
+# Tuned on the reference set of the default grid, which is neither members nor test
+# (docs/tuning.md). Between two epsilons, the logarithms are interpolated.
+_TUNED = (
+    _Tuned(0.5, 100, 0.7),
+    _Tuned(1.0, 100, 1.4),
+    _Tuned(2.0, 100, 2.5),
+    _Tuned(4.0, 100, 4.0),
+    _Tuned(8.0, 150, 5.0),
+    _Tuned(16.0, 200, 6.0),
+    _Tuned(32.0, 200, 8.0),
+)
+_CLIP_ONLY = _Tuned(math.inf, 200, 10.0)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class DpSgd(Defense):
+    """Per-example clipping and Gaussian noise on Poisson samples, with a proven epsilon.
+
+    The schedule is tuned per epsilon: full batches, no momentum, weights averaged over the second
+    half of the steps. Sampling rate, steps and denominator are the same for every model whatever
+    its number of members, so the claim holds under add/remove adjacency (Abadi et al. 2016,
+    algorithm 1; De et al. 2022 for the recipe). epsilon = inf clips without noise and claims nothing.
+
+    Attributes:
+        epsilon: Target at `delta`; the noise is the least that does not exceed it.
+        noise_multiplier: sigma, instead of epsilon.
+        delta: Of the claim.
+        max_grad_norm: Clipping norm C; the tuned learning rate is divided by it.
+        batch_size: Expected batch size; left out, the tuned full batch.
+        epochs: Left out, the tuned number.
+        lr: Left out, the tuned learning rate.
+        momentum: Left out, none.
+    """
+
+    name: ClassVar[str] = "dp_sgd"
+    reference: ClassVar[str] = "Abadi et al. 2016, Deep Learning with Differential Privacy"
+
+    epsilon: Annotated[float, Field(gt=0)] | None = None
+    noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    max_grad_norm: Positive = 1.0
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    epochs: Positive | None = None
+    lr: Positive | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """Replaces the recipe's schedule by the tuned one, where the fields leave it open.
+
+        Raises:
+            UserError: Not exactly one of epsilon and noise_multiplier is given.
+        """
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise UserError(
+                f"dp_sgd: epsilon={self.epsilon}, noise_multiplier={self.noise_multiplier}",
+                allowed="exactly one of epsilon and noise_multiplier",
+                next_step="write dp_sgd: {epsilon: 8} or dp_sgd: {noise_multiplier: 1.0}",
+            )
+        tuned = _tuned(self._aim())
+        return replace(
+            recipe,
+            epochs=self.epochs or float(tuned.steps),
+            batch_size=self.batch_size or recipe.batch_size,
+            sampling_rate=None if self.batch_size else 1.0,
+            lr=self.lr or tuned.lr / self.max_grad_norm,
+            momentum=self.momentum or 0.0,
+            schedule="constant",
+            averaging=0.5,
+        )
+
+    def mechanism(self, sampling: Sampling) -> Mechanism:
+        """Returns clipping and noise; the noise is calibrated when epsilon is given."""
+        sigma = self.noise_multiplier
+        if sigma is None:
+            assert self.epsilon is not None
+            sigma = privacy.calibrate(
+                epsilon=self.epsilon,
+                delta=self.delta,
+                sampling_rate=sampling.rate,
+                steps=sampling.steps,
+            )
+        described = privacy.SampledGaussian(
+            noise_multiplier=sigma, sampling_rate=sampling.rate, steps=sampling.steps
+        )
+        return Mechanism(
+            max_grad_norm=self.max_grad_norm,
+            noise_multiplier=sigma,
+            claim=described.event() if sigma > 0 else None,
+            delta=self.delta,
+        )
+
+    def _aim(self) -> float:
+        """The epsilon to tune for; a given sigma is read as full batches at the middle schedule."""
+        if self.epsilon is not None:
+            return self.epsilon
+        if not self.noise_multiplier:
+            return math.inf
+        middle = privacy.SampledGaussian(
+            noise_multiplier=self.noise_multiplier,
+            sampling_rate=1.0,
+            steps=_TUNED[len(_TUNED) // 2].steps,
+        )
+        return privacy.epsilon(middle.event(), self.delta)
+
+
+def _tuned(epsilon: float) -> _Tuned:
+    if epsilon > _TUNED[-1].epsilon * 8:
+        return _CLIP_ONLY
+    grid = np.log([point.epsilon for point in _TUNED])
+    lr = np.interp(math.log(epsilon), grid, np.log([point.lr for point in _TUNED]))
+    steps = np.interp(math.log(epsilon), grid, [float(point.steps) for point in _TUNED])
+    return _Tuned(epsilon, round(float(steps)), math.exp(lr))

@@ -1,0 +1,102 @@
+"""Querying a cell's models: what they release on the pool, and how useful they are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dpbench.defenses import Composition
+from dpbench.grid.job import Context, Job, Output
+from dpbench.seeds import seed_for
+from dpbench.training.fit import logits
+from dpbench.training.task import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedModels:
+    """The M trained models of a cell behind its release stage.
+
+    Attributes:
+        trains: Keys of the training jobs, in model order.
+        step: The checkpoint that is released.
+        defense: Whose release stage applies.
+    """
+
+    trains: tuple[str, ...]
+    step: int
+    defense: Composition
+
+    def query(self, context: Context, inputs: Tensor, *, name: str) -> Tensor:
+        """Returns released scores `(M, N, C)` on inputs `(N, *shape)`.
+
+        Args:
+            context: The run.
+            inputs: What is asked.
+            name: Names the query; a randomised release draws the same noise for the same name.
+        """
+        population = context.population
+        parts = [
+            logits(
+                context.grid.model,
+                self._weights(context, train),
+                inputs,
+                shape=population.shape,
+                n_classes=population.n_classes,
+                device=context.device,
+            )
+            for train in self.trains
+        ]
+        generator = torch.Generator().manual_seed(
+            seed_for(context.grid.seed, "release", self.defense.label, name)
+        )
+        return self.defense.release(torch.cat(parts).softmax(-1), generator)
+
+    def _weights(self, context: Context, train: str) -> Weights:
+        """Weights of one block; the last cell's blocks stay in memory for repeated queries."""
+        cache = context.cache.setdefault("weights", {})
+        if (train, self.step) not in cache:
+            if any(key not in self.trains or step != self.step for key, step in cache):
+                cache.clear()
+            prefix = f"{self.step}/"
+            arrays = context.store.arrays(train)
+            cache[train, self.step] = {
+                name.removeprefix(prefix): torch.from_numpy(value)
+                for name, value in arrays.items()
+                if name.startswith(prefix)
+            }
+        weights: Weights = cache[train, self.step]
+        return weights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ObserveJob(Job):
+    """Asks every model about the challenge points, the whole pool and the test set."""
+
+    models: ReleasedModels
+
+    @property
+    def kind(self) -> str:
+        """The job's kind."""
+        return "observe"
+
+    def run(self, context: Context) -> Output:
+        """Returns released scores on the challenge points and correctness on the test set."""
+        population = context.population
+        pool = self._ask(context, population.pool_x, "pool")
+        right = (pool.argmax(-1) == torch.from_numpy(population.pool_y)).numpy()
+        members = context.members
+        outputs = pool[:, torch.from_numpy(population.challenge)]
+        del pool
+        test = self._ask(context, population.test_x, "test").argmax(-1)
+        correct = (test == torch.from_numpy(population.test_y)).numpy()
+        return Output(
+            {"train_accuracy": float(right[members].mean()), "test_accuracy": float(correct.mean())},
+            {"outputs": outputs.numpy(), "test_correct": np.packbits(correct, axis=1)},
+        )
+
+    def _ask(self, context: Context, inputs: NDArray[np.float32], name: str) -> Tensor:
+        return self.models.query(context, torch.from_numpy(inputs), name=name)
+
+

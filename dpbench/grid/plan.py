@@ -1,0 +1,310 @@
+"""From a grid to jobs: what must be trained, asked, attacked and evaluated, each with its key."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from dpbench.attacks import Access, Attack
+from dpbench.defenses import Composition
+from dpbench.grid.attack_job import AttackJob, Observed
+from dpbench.grid.evaluate_job import BestJob, EvaluateJob
+from dpbench.grid.job import REFERENCE_FLOPS, Context, Job
+from dpbench.grid.keys import key_of
+from dpbench.grid.observe_job import ObserveJob, ReleasedModels
+from dpbench.grid.train_job import TrainJob
+from dpbench.training.fit import block_size
+from dpbench.training.recipe import Recipe, Sampling
+from dpbench.training.task import Mechanism
+
+# Raised by hand when the results of a kind of job change for every component.
+_VERSIONS = {"train": 1, "observe": 1, "attack": 1, "evaluate": 1}
+
+# Nominal seconds per scored pair, measured once on the reference core.
+_SECONDS_PER_SCORE = 0.5e-6
+_SECONDS_PER_EVALUATION = 1.2e-6
+
+_J = TypeVar("_J", bound=Job)
+
+KNOWLEDGE = ("adaptive", "static")
+
+
+class Row(NamedTuple):
+    """One row of the attacks table.
+
+    Attributes:
+        attack: The attack, or None for the best one.
+        knowledge: Which shadows it had.
+        scores: The job that scored, or None for the best one.
+        evaluate: The job with the row's numbers.
+    """
+
+    attack: Attack | None
+    knowledge: str
+    scores: AttackJob | None
+    evaluate: EvaluateJob | BestJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One defense at one strength: how it trains, what it claims, and the jobs behind its rows."""
+
+    defense: Composition
+    recipe: Recipe
+    sampling: Sampling
+    mechanism: Mechanism | None
+    trains: tuple[TrainJob, ...]
+    observe: ObserveJob
+    rows: tuple[Row, ...]
+
+    @property
+    def claims(self) -> bool:
+        """Whether the mechanism claims differential privacy."""
+        return self.mechanism is not None and self.mechanism.claim is not None
+
+
+class Plan(NamedTuple):
+    """All cells of a grid and all distinct jobs, parents before children."""
+
+    cells: tuple[Cell, ...]
+    jobs: dict[str, Job]
+
+
+class _Draft(NamedTuple):
+    """A cell before its training jobs exist: several drafts may share one training."""
+
+    defense: Composition
+    recipe: Recipe
+    sampling: Sampling
+    mechanism: Mechanism | None
+    training: dict[str, Any]
+    step: int
+
+
+def make_plan(context: Context) -> Plan:
+    """Returns the cells and jobs of the context's grid.
+
+    Raises:
+        UserError: A defense cannot be trained as asked; nothing has run yet.
+    """
+    planner = _Planner(context)
+    drafts = [planner.draft(defense) for defense in context.grid.cells]
+    steps: dict[str, set[int]] = defaultdict(set)
+    for draft in drafts:
+        steps[key_of(draft.training)].add(draft.step)
+    observed = [planner.observe(draft, sorted(steps[key_of(draft.training)])) for draft in drafts]
+    undefended = next(
+        (seen for seen, draft in zip(observed, drafts, strict=True) if _is_undefended(draft.defense)),
+        None,
+    )
+    cells = [
+        planner.cell(draft, seen, undefended)
+        for draft, seen in zip(drafts, observed, strict=True)
+    ]
+    return Plan(tuple(cells), planner.ordered())
+
+
+def _is_undefended(defense: Composition) -> bool:
+    return defense.name == "none"
+
+
+class _Seen(NamedTuple):
+    """The observation jobs of a cell: with its release stage, and without."""
+
+    trains: tuple[TrainJob, ...]
+    released: ObserveJob
+    raw: ObserveJob
+
+
+class _Planner:
+    def __init__(self, context: Context) -> None:
+        self.context, self.grid = context, context.grid
+        self.population = context.population
+        self.jobs: dict[str, Job] = {}
+        module = self.grid.model.build(
+            self.population.shape, self.population.n_classes, torch.Generator()
+        )
+        self.parameters = sum(parameter.numel() for parameter in module.parameters())
+
+    def draft(self, defense: Composition) -> _Draft:
+        recipe = defense.adapt(self.grid.recipe)
+        sampling = recipe.sampling(self.population.expected_members)
+        mechanism = defense.mechanism(sampling)
+        training = {
+            "kind": "train",
+            "version": _VERSIONS["train"],
+            "population": self.population.digest,
+            "model": self.grid.model.identity(),
+            "recipe": replace(recipe, stop_epoch=None).to_json(),
+            "mechanism": mechanism and [mechanism.max_grad_norm, mechanism.noise_multiplier],
+            "defenses": defense.training_identity(),
+            "seed": self.grid.seed,
+        }
+        step = sampling.steps if recipe.stop_epoch is None else sampling.step_of(recipe.stop_epoch)
+        return _Draft(defense, recipe, sampling, mechanism, training, step)
+
+    def observe(self, draft: _Draft, steps: list[int]) -> _Seen:
+        trains = tuple(self._train(draft, models, steps) for models in self._blocks(draft.recipe))
+        raw = self._observe(draft, trains, Composition(()))
+        masks = Composition(draft.defense.masks)
+        released = self._observe(draft, trains, masks) if masks.parts else raw
+        return _Seen(trains, released, raw)
+
+    def cell(self, draft: _Draft, seen: _Seen, undefended: _Seen | None) -> Cell:
+        rows = []
+        for knowledge in KNOWLEDGE:
+            shadows = seen if knowledge == "adaptive" else undefended
+            if shadows is None:
+                continue
+            delta = draft.mechanism.delta if draft.mechanism else 0.0
+            evaluated = []
+            for attack in self.grid.attacks:
+                scores = self._attack(attack, draft.defense, seen, shadows)
+                calibration = self._attack(attack, draft.defense, shadows, shadows)
+                evaluate = self._evaluate(scores, calibration, delta)
+                evaluated.append(evaluate)
+                rows.append(Row(attack, knowledge, scores, evaluate))
+            rows.append(Row(None, knowledge, None, self._best(evaluated)))
+        return Cell(
+            defense=draft.defense,
+            recipe=draft.recipe,
+            sampling=draft.sampling,
+            mechanism=draft.mechanism,
+            trains=seen.trains,
+            observe=seen.released,
+            rows=tuple(rows),
+        )
+
+    def ordered(self) -> dict[str, Job]:
+        """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
+        rank = {"train": 0, "observe": 1, "attack": 2, "evaluate": 3}
+        jobs = sorted(
+            self.jobs.values(),
+            key=lambda job: (rank[job.kind], isinstance(job, BestJob), -job.seconds, job.key),
+        )
+        return {job.key: job for job in jobs}
+
+    def _blocks(self, recipe: Recipe) -> Iterable[tuple[int, ...]]:
+        population = self.population
+        size = block_size(self.grid.model, recipe, population.shape, population.n_classes)
+        for start in range(0, self.grid.models, size):
+            yield tuple(range(start, min(start + size, self.grid.models)))
+
+    def _train(self, draft: _Draft, models: tuple[int, ...], steps: list[int]) -> TrainJob:
+        key = key_of({**draft.training, "models": list(models), "checkpoints": steps})
+        examples = draft.sampling.batch * steps[-1] * len(models)
+        return self._keep(
+            TrainJob(
+                key=key,
+                label=f"train {draft.defense.label} models {models[0]}-{models[-1]}",
+                parents=(),
+                seconds=6 * self.parameters * examples / REFERENCE_FLOPS,
+                defense=draft.defense,
+                recipe=draft.recipe,
+                sampling=draft.sampling,
+                mechanism=draft.mechanism,
+                models=models,
+                checkpoints=tuple(steps),
+            )
+        )
+
+    def _observe(
+        self, draft: _Draft, trains: tuple[TrainJob, ...], masks: Composition
+    ) -> ObserveJob:
+        keys = tuple(train.key for train in trains)
+        population = self.population
+        asked = (len(population.pool_x) + len(population.test_x)) * self.grid.models
+        spec = {
+            "kind": "observe",
+            "version": _VERSIONS["observe"],
+            "trains": list(keys),
+            "step": draft.step,
+            "release": [part.identity() for part in masks.parts],
+        }
+        return self._keep(
+            ObserveJob(
+                key=key_of(spec),
+                label=f"observe {draft.defense.label}",
+                parents=keys,
+                seconds=2 * self.parameters * asked / REFERENCE_FLOPS,
+                models=ReleasedModels(trains=keys, step=draft.step, defense=masks),
+            )
+        )
+
+    def _attack(
+        self, attack: Attack, defense: Composition, target: _Seen, shadows: _Seen
+    ) -> AttackJob:
+        of_target = self._visible(attack, defense, target)
+        # Scores that use no shadows do not depend on which shadows the adversary has.
+        of_shadows = self._visible(attack, defense, shadows) if attack.needs_shadows else of_target
+        spec = {
+            "kind": "attack",
+            "version": _VERSIONS["attack"],
+            "attack": attack.identity(),
+            "target": of_target.key,
+            "shadows": of_shadows.key,
+            "seed": self.grid.seed,
+        }
+        pairs = self.grid.models * int(self.population.challenge.sum())
+        queries = 2 * self.parameters * (attack.budget - 1) * pairs / REFERENCE_FLOPS
+        return self._keep(
+            AttackJob(
+                key=key_of(spec),
+                label=f"{attack.label()} on {of_target.label}",
+                parents=tuple(dict.fromkeys((of_target.key, of_shadows.key))),
+                seconds=_SECONDS_PER_SCORE * pairs + queries,
+                attack=attack,
+                target=Observed(key=of_target.key, models=of_target.models),
+                shadows=Observed(key=of_shadows.key, models=of_shadows.models),
+            )
+        )
+
+    @staticmethod
+    def _visible(attack: Attack, defense: Composition, seen: _Seen) -> ObserveJob:
+        """A label-only adversary sees the same labels through any mask that keeps them."""
+        blind = attack.access == Access.LABEL and defense.keeps_argmax
+        return seen.raw if blind else seen.released
+
+    def _evaluate(self, scores: AttackJob, source: AttackJob, delta: float) -> EvaluateJob:
+        spec = {
+            "kind": "evaluate",
+            "version": _VERSIONS["evaluate"],
+            "scores": scores.key,
+            "source": source.key,
+            "delta": delta,
+        }
+        return self._keep(
+            EvaluateJob(
+                key=key_of(spec),
+                label=f"evaluate {scores.label}",
+                parents=tuple(dict.fromkeys((scores.key, source.key))),
+                seconds=self._evaluation_seconds(),
+                scores=scores.key,
+                source=source.key,
+                delta=delta,
+            )
+        )
+
+    def _best(self, candidates: Sequence[EvaluateJob]) -> BestJob:
+        keys = tuple(job.key for job in candidates)
+        spec = {"kind": "best", "version": _VERSIONS["evaluate"], "candidates": list(keys)}
+        return self._keep(
+            BestJob(
+                key=key_of(spec),
+                label=f"best of {len(keys)} attacks",
+                parents=keys,
+                tolerant=True,
+                seconds=self._evaluation_seconds(),
+                candidates=tuple(candidates),
+            )
+        )
+
+    def _evaluation_seconds(self) -> float:
+        return _SECONDS_PER_EVALUATION * self.grid.models * int(self.population.challenge.sum())
+
+    def _keep(self, job: _J) -> _J:
+        present = self.jobs.setdefault(job.key, job)
+        assert type(present) is type(job)
+        return present

@@ -1,0 +1,152 @@
+"""A finished or unfinished run: the tables, the scores behind them, and where they came from."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dpbench import privacy
+from dpbench.errors import UserError, suggest
+from dpbench.grid.job import Context
+from dpbench.grid.keys import key_of
+from dpbench.grid.plan import Cell, Plan, make_plan
+from dpbench.grid.spec import read_grid
+from dpbench.grid.store import Store
+
+
+def load(folder: str | Path, *, data_dir: Path | None = None) -> "Run":
+    """Opens the run in a folder.
+
+    Raises:
+        UserError: There is no run.
+    """
+    return Run(Path(folder), data_dir=data_dir)
+
+
+class Run:
+    """What a grid measured.
+
+    Attributes:
+        folder: The run's folder.
+        cells: One row per cell (columns: docs/tables.md).
+        attacks: One row per cell, attack and knowledge.
+    """
+
+    def __init__(self, folder: Path, *, data_dir: Path | None = None) -> None:
+        if not (folder / "grid.yaml").is_file():
+            raise UserError(f"{folder}: no run here", next_step="dpbench run GRID --out DIR")
+        if not (folder / "cells.parquet").is_file():
+            raise UserError(
+                f"{folder}: the run has no tables yet", next_step="finish it: dpbench run GRID"
+            )
+        self.folder = folder
+        self.cells = pd.read_parquet(folder / "cells.parquet")
+        self.attacks = pd.read_parquet(folder / "attacks.parquet")
+        self._data_dir = data_dir
+
+    @property
+    def name(self) -> str:
+        """The grid's name."""
+        return self.context.grid.name
+
+    @property
+    def command(self) -> str:
+        """The command that makes this run."""
+        return f"dpbench run {self.folder}/grid.yaml"
+
+    @cached_property
+    def key(self) -> str:
+        """The key of everything the tables depend on."""
+        return key_of(list(self.plan.jobs))
+
+    @cached_property
+    def context(self) -> Context:
+        """The grid, its data and the store."""
+        return Context(
+            grid=read_grid(self.folder / "grid.yaml"),
+            store=Store(self.folder / "store"),
+            data_dir=self._data_dir,
+        )
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The cells and jobs of the grid."""
+        return make_plan(self.context)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """True labels `(n,)` of the challenge points."""
+        population = self.context.population
+        labels: NDArray[np.int64] = population.pool_y[population.challenge]
+        return labels
+
+    def outputs(self, cell: str) -> NDArray[np.float32]:
+        """Returns the released scores `(M, n, C)` of a cell on the challenge points."""
+        key = self._cell(cell).observe.key
+        self._require(key, cell)
+        values: NDArray[np.float32] = self.context.store.array(key, "outputs")
+        return values
+
+    def scores(
+        self, cell: str, attack: str, knowledge: str = "adaptive", params: str | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Returns an attack's scores and the membership bits, both `(M, n)`.
+
+        Args:
+            cell: The cell's id.
+            attack: The attack's name, or `best`.
+            knowledge: `adaptive` or `static`.
+            params: `attack_params` of the row, where several attacks share a name; the first such
+                attack of the grid is meant otherwise.
+
+        Raises:
+            UserError: There is no such row, or it has no scores.
+        """
+        rows = [row for row in self._cell(cell).rows if row.knowledge == knowledge]
+        if attack == "best":
+            record = self._record(rows[-1].evaluate.key, f"the best attack on {cell}")
+            rows = [rows[int(str(record["winner"]))]]
+        else:
+            rows = [row for row in rows if row.attack is not None and row.attack.name == attack]
+        for row in rows:
+            assert row.attack is not None
+            assert row.scores is not None
+            if params is None or attack == "best" or json.loads(params) == row.attack.to_json():
+                self._require(row.scores.key, f"{attack} on {cell}")
+                scores = self.context.store.array(row.scores.key, "scores")
+                return scores, self.context.challenge_members
+        raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
+
+    def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:
+        """Returns the largest TPR the cell's mechanism allows at each FPR; None without a claim."""
+        found = self._cell(cell)
+        if not found.claims:
+            return None
+        assert found.mechanism is not None
+        return privacy.trade_off(found.mechanism.claim, fpr)
+
+    def _cell(self, label: str) -> Cell:
+        for cell in self.plan.cells:
+            if cell.defense.label == label:
+                return cell
+        raise _unknown("cell", label, [cell.defense.label for cell in self.plan.cells])
+
+    def _record(self, key: str, what: str) -> dict[str, object]:
+        self._require(key, what)
+        return self.context.store.record(key)
+
+    def _require(self, key: str, what: str) -> None:
+        if not self.context.store.has(key):
+            failure = self.context.store.failure(key)
+            reason = failure.reason if failure else "it is not finished"
+            raise UserError(f"{what} has no result: {reason}", next_step="see `dpbench status`")
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> UserError:
+    return UserError(
+        f"there is no {kind} '{name}'", allowed=", ".join(known), next_step=suggest(name, known)
+    )

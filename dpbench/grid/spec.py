@@ -1,0 +1,205 @@
+"""A grid: what a YAML file asks for, validated and with its sweeps expanded."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from dpbench.attacks import Attack
+from dpbench.component import REGISTRIES, Component, find, load_entry_points
+from dpbench.data import PopulationSpec
+from dpbench.defenses import Composition, Defense
+from dpbench.errors import UserError, suggest
+from dpbench.grid.document import read_document
+from dpbench.grid.plugins import load_plugins
+from dpbench.models import Architecture
+from dpbench.training.recipe import Recipe
+
+_KEYS = (
+    "name", "population", "model", "recipe", "models", "seed", "defenses", "attacks", "plugins",
+)  # fmt: skip
+_REQUIRED = ("population", "defenses", "attacks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """One study: every cell is trained, attacked with every attack, and compared on equal bits.
+
+    Attributes:
+        name: Names the results folder.
+        population: The data and the game.
+        model: The architecture of every model.
+        recipe: The undefended training.
+        models: M, how many models each cell trains; each is a target in turn.
+        seed: Every random draw derives from it.
+        cells: The defenses, sweeps expanded.
+        attacks: The attacks, sweeps expanded.
+        plugins: Files with the user's own components.
+    """
+
+    name: str
+    population: PopulationSpec
+    model: Architecture
+    recipe: Recipe
+    models: int
+    seed: int
+    cells: tuple[Composition, ...]
+    attacks: tuple[Attack, ...]
+    plugins: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Returns the resolved YAML document: every field written out, nothing left to defaults."""
+        return {
+            "name": self.name,
+            "population": self.population.to_json(),
+            "model": {"name": self.model.name, **self.model.to_json()},
+            "recipe": self.recipe.to_json(),
+            "models": self.models,
+            "seed": self.seed,
+            "defenses": [[{p.name: p.to_json()} for p in cell.parts] for cell in self.cells],
+            "attacks": [{attack.name: attack.to_json()} for attack in self.attacks],
+            "plugins": list(self.plugins),
+        }
+
+
+def read_grid(path: Path, plugins: Sequence[Path] = ()) -> Grid:
+    """Reads, validates and expands a grid file.
+
+    Args:
+        path: The YAML file.
+        plugins: Files with components of the user's own, beside those the grid names.
+
+    Raises:
+        UserError: Anything in it is wrong; the message names the field and what is allowed.
+    """
+    document = read_document(path)
+    for key in document:
+        if key not in _KEYS:
+            raise UserError(
+                f"{path}: unknown key '{key}'",
+                allowed=", ".join(_KEYS),
+                next_step=suggest(key, _KEYS) or "remove the key",
+            )
+    for key in _REQUIRED:
+        if document.get(key) is None:
+            raise UserError(f"{path}: missing key '{key}'", next_step="see grids/default.yaml")
+    files = (*_texts(document, "plugins"), *(str(plugin.resolve()) for plugin in plugins))
+    load_entry_points()
+    load_plugins(files)
+    model = _mapping(document.get("model", {"name": "mlp"}), "model")
+    return Grid(
+        name=_name(document.get("name", path.stem)),
+        population=PopulationSpec.parse(
+            _mapping(document["population"], "population"), where="population"
+        ),
+        model=cast(Architecture, _component("model", model.pop("name", "mlp"), model, "model")),
+        recipe=Recipe.parse(_mapping(document.get("recipe") or {}, "recipe"), where="recipe"),
+        models=_integer(document.get("models", 64), "models", least=2),
+        seed=_integer(document.get("seed", 0), "seed", least=0),
+        cells=_unique(tuple(_cells(document["defenses"]))),
+        attacks=tuple(_attacks(document["attacks"])),
+        plugins=files,
+    )
+
+
+def _cells(entries: Any) -> Iterator[Composition]:
+    for number, entry in enumerate(_list(entries, "defenses")):
+        where = f"defenses[{number}]"
+        parts = entry if isinstance(entry, list) else [entry]
+        if not parts:
+            raise UserError(f"{where}: an empty composition", next_step="name a defense, or none")
+        sweeps = [list(_expand("defense", part, where)) for part in parts]
+        for combination in itertools.product(*sweeps):
+            yield Composition(cast(tuple[Defense, ...], combination))
+
+
+def _attacks(entries: Any) -> Iterator[Attack]:
+    if entries == "all":
+        entries = sorted(REGISTRIES["attack"])
+    seen = set()
+    for number, entry in enumerate(_list(entries, "attacks")):
+        for attack in _expand("attack", entry, f"attacks[{number}]"):
+            if attack in seen:
+                raise UserError(f"attacks[{number}]: {attack.label()} appears twice")
+            seen.add(attack)
+            yield cast(Attack, attack)
+
+
+def _expand(kind: str, entry: Any, where: str) -> Iterator[Component]:
+    """Yields one component per point of the sweep that an entry `name` or `{name: fields}` spans."""
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise UserError(
+            f"{where}: {entry!r} is not a {kind}",
+            allowed=f"a name, or one name with its fields: {{name: {{field: value}}}}",
+        )
+    ((name, fields),) = entry.items()
+    fields = _mapping(fields or {}, f"{where}.{name}")
+    cls = find(kind, name, where=where)
+    sequences = {
+        field.name for field in dataclasses.fields(cls) if "tuple" in str(field.type)  # type: ignore[arg-type]
+    }
+    axes = []
+    for key, value in fields.items():
+        swept = isinstance(value, list)
+        if key in sequences:
+            swept = swept and any(isinstance(item, list) for item in value)
+        if swept and not value:
+            raise UserError(f"{where}.{name}.{key}: an empty list", next_step="give it values")
+        axes.append(value if swept else [value])
+    for point in itertools.product(*axes):
+        yield _component(kind, name, dict(zip(fields, point, strict=True)), f"{where}.{name}")
+
+
+def _component(kind: str, name: Any, fields: dict[str, Any], where: str) -> Component:
+    if not isinstance(name, str):
+        raise UserError(f"{where}: {name!r} is not a name")
+    return find(kind, name, where=where).parse(fields, where=where)
+
+
+def _unique(cells: tuple[Composition, ...]) -> tuple[Composition, ...]:
+    seen = set()
+    for cell in cells:
+        if cell.label in seen:
+            raise UserError(f"defenses: the cell {cell.label} appears twice")
+        seen.add(cell.label)
+    if not cells:
+        raise UserError("defenses: the list is empty", next_step="start with: - none")
+    return cells
+
+
+def _name(value: Any) -> str:
+    legal = isinstance(value, str) and value.replace("-", "").replace("_", "").isalnum()
+    if not legal or len(value) > 80:
+        raise UserError(
+            f"name: {value!r} is not valid", allowed="up to 80 letters, digits, '-' and '_'"
+        )
+    return cast(str, value)
+
+
+def _integer(value: Any, where: str, *, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{where}: {value!r} is not valid", allowed=f"an integer of at least {least}")
+    return value
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: {value!r} is not valid", allowed="a mapping of keys to values")
+    return dict(value)
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise UserError(f"{where}: {value!r} is not valid", allowed="a list")
+    return value
+
+
+def _texts(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    values = _list(document.get(key) or [], key)
+    if not all(isinstance(value, str) for value in values):
+        raise UserError(f"{key}: {values!r} is not valid", allowed="a list of file names")
+    return tuple(values)

@@ -1,0 +1,193 @@
+"""The result tables: one row per cell, one row per attack on a cell."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dpbench import privacy
+from dpbench.grid.job import Context, Job
+from dpbench.grid.plan import Cell, Plan, Row
+from dpbench.grid.worker import Board
+from dpbench.metrics import accuracy_interval
+
+CELL_COLUMNS = (
+    "cell", "dataset", "model", "defense", "params", "n_models", "n_pool", "train_accuracy",
+    "test_accuracy", "test_accuracy_low", "test_accuracy_high", "epsilon", "delta",
+    "noise_multiplier", "sampling_rate", "steps", "max_grad_norm", "bound_accuracy_half_exp",
+    "bound_advantage_yeom", "bound_advantage_epsilon", "bound_advantage_mechanism",
+    "train_seconds", "status", "reason", "key",
+)  # fmt: skip
+_METRICS = ("advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+ATTACK_COLUMNS = (
+    "cell", "attack", "attack_params", "access", "knowledge", "shadows", "queries",
+    *(f"{metric}{end}" for metric in _METRICS for end in ("", "_low", "_high")),
+    "precision_at_fpr_0.01", "epsilon_lower", "violates_bound", "seconds", "status", "reason",
+)  # fmt: skip
+
+
+class Tables:
+    """Builds the tables of a plan from what the store holds; missing work shows as its status."""
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        self._context, self._plan = context, plan
+        self._board = Board(plan.jobs, context.store)
+
+    def cells(self) -> pd.DataFrame:
+        """One row per cell."""
+        seen: set[str] = set()
+        rows = [self._cell(cell, seen) for cell in self._plan.cells]
+        return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+
+    def attacks(self) -> pd.DataFrame:
+        """One row per cell, attack and knowledge, and the best attack of each cell."""
+        rows = [self._row(cell, row) for cell in self._plan.cells for row in cell.rows]
+        return pd.DataFrame(rows, columns=list(ATTACK_COLUMNS))
+
+    def timings(self) -> pd.DataFrame:
+        """Measured seconds and memory of every finished job; differs from run to run."""
+        rows = []
+        for job in self._plan.jobs.values():
+            if job.key in self._board.finished:
+                measured = self._context.store.record(job.key)["measured"]
+                rows.append({"key": job.key, "kind": job.kind, "label": job.label, **measured})
+        return pd.DataFrame(rows)
+
+    def _cell(self, cell: Cell, seen: set[str]) -> dict[str, Any]:
+        grid, population = self._context.grid, self._context.population
+        status, reason = self._status(cell.observe)
+        return {
+            "cell": cell.defense.label,
+            "dataset": grid.population.dataset,
+            "model": grid.model.label(),
+            "defense": cell.defense.name,
+            "params": _params(cell),
+            "n_models": grid.models,
+            "n_pool": len(population.pool_x),
+            **(self._accuracy(cell) if status == "done" else {}),
+            **claim_columns(cell),
+            "train_seconds": _train_seconds(cell, seen),
+            "status": status,
+            "reason": reason,
+            "key": cell.observe.key,
+        }
+
+    def _accuracy(self, cell: Cell) -> dict[str, float]:
+        store, key = self._context.store, cell.observe.key
+        n_test = len(self._context.population.test_y)
+        correct = np.unpackbits(store.array(key, "test_correct"), axis=1, count=n_test)
+        interval = accuracy_interval(correct.astype(bool))
+        return {
+            "train_accuracy": store.record(key)["train_accuracy"],
+            "test_accuracy": interval.value,
+            "test_accuracy_low": interval.low,
+            "test_accuracy_high": interval.high,
+        }
+
+    def _row(self, cell: Cell, row: Row) -> dict[str, Any]:
+        status, reason = self._status(row.evaluate)
+        attack, scores = row.attack, row.scores
+        result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
+        if status == "done":
+            record = self._context.store.record(row.evaluate.key)
+            if attack is None:
+                winners = [other for other in cell.rows if other.knowledge == row.knowledge]
+                winner = winners[record["winner"]]
+                attack, scores = winner.attack, winner.scores
+            result |= {name: record[name] for name in ATTACK_COLUMNS if name in record}
+            result["violates_bound"] = _violates(cell, record)
+            reason = "; ".join(record["notes"])
+        result["attack"] = "best" if row.attack is None else row.attack.name
+        if attack is not None and scores is not None:
+            fields = attack.to_json()
+            if row.attack is None:
+                fields = {"attack": attack.name, **fields}
+            result["attack_params"] = json.dumps(fields, sort_keys=True)
+            result["access"] = attack.access.name.lower()
+            result["shadows"] = self._context.grid.models - 1 if attack.needs_shadows else 0
+            result["queries"] = attack.budget
+            result["seconds"] = scores.seconds
+        return result | {"status": status, "reason": reason}
+
+    def _status(self, job: Job) -> tuple[str, str]:
+        """Returns a job's status and, if it has no result, the first failure it depends on."""
+        if job.key in self._board.finished:
+            return "done", ""
+        failure = self._context.store.failure(job.key)
+        if failure is not None:
+            return failure.kind, failure.reason
+        for parent in job.parents:
+            status, reason = self._status(self._plan.jobs[parent])
+            if status in ("failed", "not_applicable"):
+                return status, reason
+        return "missing", "not finished"
+
+
+def claim_columns(cell: Cell) -> dict[str, Any]:
+    """Returns what a cell's mechanism claims and the bounds that follow from it."""
+    mechanism, sampling = cell.mechanism, cell.sampling
+    columns: dict[str, Any] = {"steps": sampling.steps, "epsilon": math.inf, "delta": 0.0}
+    if mechanism is not None:
+        columns |= {
+            "delta": mechanism.delta,
+            "noise_multiplier": mechanism.noise_multiplier,
+            "sampling_rate": sampling.rate,
+            "max_grad_norm": mechanism.max_grad_norm,
+        }
+    advantage = 1.0
+    if mechanism is not None and mechanism.claim is not None:
+        columns["epsilon"] = privacy.epsilon(mechanism.claim, mechanism.delta)
+        advantage = privacy.advantage(mechanism.claim)
+    epsilon, delta = columns["epsilon"], columns["delta"]
+    return columns | {
+        "bound_accuracy_half_exp": float(privacy.accuracy_half_exp(epsilon)),
+        "bound_advantage_yeom": float(privacy.advantage_yeom(epsilon)),
+        "bound_advantage_epsilon": float(privacy.advantage_epsilon(epsilon, delta)),
+        "bound_advantage_mechanism": advantage,
+    }
+
+
+def _violates(cell: Cell, record: dict[str, Any]) -> bool:
+    """Whether a lower confidence limit lies above what the mechanism allows: a bug somewhere."""
+    if not cell.claims:
+        return False
+    assert cell.mechanism is not None
+    claim = cell.mechanism.claim
+    if record["advantage_low"] > privacy.advantage(claim):
+        return True
+    rates = np.array([0.01, 0.001])
+    allowed = privacy.trade_off(claim, rates)
+    lows = np.array([record[f"tpr_at_fpr_{rate:g}_low"] for rate in rates], dtype=float)
+    return bool((lows > allowed).any())
+
+
+def _params(cell: Cell) -> str:
+    parts = [part.to_json() for part in cell.defense.parts]
+    return json.dumps(parts[0] if len(parts) == 1 else parts, sort_keys=True)
+
+
+def _train_seconds(cell: Cell, seen: set[str]) -> float:
+    """Nominal cost of the trainings that no cell above needed already; a mask alone costs nothing."""
+    new = [train for train in cell.trains if train.key not in seen]
+    seen.update(train.key for train in new)
+    return sum(train.seconds for train in new)
+
+
+def write_tables(tables: Tables, out: Path) -> dict[str, pd.DataFrame]:
+    """Writes cells and attacks as parquet and CSV, and the timings as CSV; returns the frames."""
+    frames = {"cells": tables.cells(), "attacks": tables.attacks()}
+    for name, frame in frames.items():
+        _replace(out / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False))  # type: ignore[misc]
+        _replace(out / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))  # type: ignore[misc]
+    timings = tables.timings()
+    _replace(out / "timings.csv", lambda path: timings.to_csv(path, index=False))
+    return frames
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    temporary.replace(path)

@@ -1,0 +1,187 @@
+"""Advantage of every attack against epsilon, below four bounds: how much room theory leaves."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from dpbench.privacy.bounds import accuracy_half_exp, advantage_epsilon as from_epsilon_delta
+from dpbench.privacy.bounds import advantage_yeom
+from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
+from dpbench.report.palette import DP_SGD, MARKERS, QUIET, THEORY
+from dpbench.report.results import Floats, Results, Tables, epsilon_text, tables
+
+TITLE = "How close do attacks come to what theory allows?"
+FLOOR = 1e-3
+
+
+def advantage_epsilon(results: Results) -> Figure | None:
+    """Draws the attacks on the family with the most guarantees, on logarithmic axes.
+
+    Both axes are logarithmic, because measured advantages of a hundredth and bounds near 1 must be
+    read off one figure. Advantages below 0.001, negative ones too, sit on the floor as open
+    triangles. A cell that only clips (epsilon is infinite) stands at the right edge, after a break.
+
+    Returns:
+        The figure, or None when no finished cell has a finite epsilon.
+    """
+    run = tables(results)
+    cells = _claiming(run)
+    if cells.empty:
+        return None
+    place = _places(cells["epsilon"].to_numpy())
+    with house_style():
+        figure, (axes,) = canvas(results, TITLE, size=(9.6, 6.2))
+        _frame(axes, place)
+        bounds = _bounds(axes, cells)
+        attacks = _attacks(axes, run, cells, place)
+        best = _best(axes, run, cells, place)
+        undefended = _undefended(axes, run)
+        legend_beside(axes, [*bounds, _gap(), *best, *attacks, *undefended], handle_length=2.6)
+        settle(figure)
+    return figure
+
+
+def _claiming(run: Tables) -> pd.DataFrame:
+    """Returns the done cells of the family that has the most finite epsilons."""
+    done = run.cells[run.cells["status"] == "done"]
+    claims = done[np.isfinite(done["epsilon"]) & (done["epsilon"] > 0)]
+    if claims.empty:
+        return claims
+    counts = claims["defense"].value_counts(sort=False)
+    return done[(done["defense"] == counts.idxmax()) & (done["epsilon"] > 0)]
+
+
+def _places(epsilons: Floats) -> dict[float, float]:
+    """Returns where each epsilon stands: at itself, and infinity beyond the largest."""
+    finite = epsilons[np.isfinite(epsilons)]
+    ratio = max(2.0, (finite.max() / finite.min()) ** 0.16)
+    return {float(e): float(e) if math.isfinite(e) else finite.max() * ratio for e in epsilons}
+
+
+def _frame(axes: Axes, place: dict[float, float]) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    low, high = min(place.values()), max(place.values())
+    axes.set_xlim(low / 1.35, high * 1.35)
+    axes.set_ylim(FLOOR * 0.85, 1.15)
+    axes.xaxis.set_major_locator(FixedLocator(list(place.values())))
+    axes.xaxis.set_minor_locator(NullLocator())
+    names = [f"{epsilon_text(e)}\nclip only" if math.isinf(e) else epsilon_text(e) for e in place]
+    axes.set_xticklabels(names)
+    if math.inf in place:
+        # The break lies halfway, on the logarithmic axis, between the last two places.
+        middle = math.sqrt(high * sorted(place.values())[-2])
+        axes.annotate("//", (middle, 0), xycoords=("data", "axes fraction"), ha="center", va="center",
+                      fontsize=11, backgroundcolor="white", annotation_clip=False)  # fmt: skip
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.grid(True, axis="y")
+    axes.set_xlabel("ε of the guarantee")
+    axes.set_ylabel("advantage (TPR − FPR)")
+    axes.set_title(
+        "lines above are what theory allows, lines below what attacks found", color=QUIET
+    )
+
+
+def _bounds(axes: Axes, cells: pd.DataFrame) -> list[Line2D]:
+    """Draws every bound up to 1, where it stops saying anything, and shades what none allows."""
+    claims = cells[np.isfinite(cells["epsilon"])].sort_values("epsilon", kind="stable")
+    low, high = claims["epsilon"].min() / 1.3, claims["epsilon"].max() * 1.15
+    curve = np.geomspace(low, high, 400)
+    delta = float(np.nan_to_num(claims["delta"].max()))
+    drawn: list[Line2D] = []
+    for bound, dashes, width, label in (
+        (2 * accuracy_half_exp(curve) - 1, (0, (1, 2.5)), 2.4, "accuracy ≤ e^ε/2, as advantage"),
+        (advantage_yeom(curve), (1.75, (4, 3)), 1.1, "e^ε − 1   (the same line)"),
+        (from_epsilon_delta(curve, delta), (0, (7, 2)), 1.5, "(e^ε − 1 + 2δ) / (e^ε + 1)"),
+    ):
+        inside = np.flatnonzero(bound < 1)
+        stop = inside[-1] + 2 if len(inside) else 0
+        drawn += axes.plot(curve[:stop], bound[:stop], color=THEORY, linestyle=dashes,
+                           linewidth=width, alpha=0.75, label=label, zorder=2)  # fmt: skip
+    own = claims.dropna(subset=["bound_advantage_mechanism"])
+    drawn += axes.plot(own["epsilon"], own["bound_advantage_mechanism"], color=THEORY, linewidth=2.4,
+                       marker="_", markersize=12, markeredgewidth=2.4, zorder=3,
+                       label="the mechanism's own bound, δ(0)")  # fmt: skip
+    axes.fill_between(own["epsilon"], own["bound_advantage_mechanism"], 1.15, color=THEORY, alpha=0.06,
+                      linewidth=0, zorder=0)  # fmt: skip
+    return drawn
+
+
+def _attacks(
+    axes: Axes, run: Tables, cells: pd.DataFrame, place: dict[float, float]
+) -> list[Line2D]:
+    done = run.attacks[(run.attacks["status"] == "done") & run.attacks["advantage"].notna()]
+    rows = done.merge(cells[["cell", "epsilon"]], on="cell")
+    names = list(dict.fromkeys(rows["label"]))
+    # Without its first, the blue of the best attack, and its yellow, too pale for thin lines.
+    colors = [*sns.color_palette("colorblind")[1:8], sns.color_palette("colorblind")[9]]
+    handles = []
+    for index, name in enumerate(names):
+        color, marker = colors[index % len(colors)], MARKERS[index % len(MARKERS)]
+        # Side by side, so that intervals at one epsilon can be told apart.
+        shift = 1.012 ** (index - (len(names) - 1) / 2)
+        for knowledge, line in (("static", "--"), ("adaptive", "-")):
+            part = rows[(rows["label"] == name) & (rows["knowledge"] == knowledge)]
+            _line(axes, part, place, shift=shift, color=color, linestyle=line, marker=marker)
+        handles.append(Line2D([], [], color=color, marker=marker, linewidth=1.1, markersize=4.5,
+                              label=drawable(name, limit=34)))  # fmt: skip
+    if (rows["knowledge"] == "static").any():
+        handles.append(Line2D([], [], color=QUIET, linestyle="--", linewidth=1.1,
+                              label="dashed: the same, static"))  # fmt: skip
+    return handles
+
+
+def _line(
+    axes: Axes, rows: pd.DataFrame, place: dict[float, float], *, shift: float,
+    color: str | Sequence[float], linestyle: str, marker: str, bold: bool = False,
+) -> None:  # fmt: skip
+    """Draws one attack over epsilon, with intervals, and marks what lies below the floor."""
+    if rows.empty:
+        return
+    rows = rows.sort_values("epsilon", kind="stable")
+    x = np.array([place[float(e)] for e in rows["epsilon"]]) * shift
+    y = rows["advantage"].clip(lower=FLOOR).to_numpy()
+    ends = [rows[f"advantage_{end}"].clip(lower=FLOOR).to_numpy() for end in ("low", "high")]
+    dim = 0.55 if linestyle == "--" else 0.95
+    finite = np.isfinite(rows["epsilon"].to_numpy())
+    axes.plot(x[finite], y[finite], color=color, linestyle=linestyle, alpha=dim,
+              linewidth=2.4 if bold else 1.1, zorder=5 if bold else 3)  # fmt: skip
+    axes.vlines(x, *ends, color=color, alpha=0.8 * dim, linewidth=2.0 if bold else 0.9, zorder=3)
+    above = rows["advantage"].to_numpy() >= FLOOR
+    size = 6.5 if bold else 4.5 if linestyle == "-" else 3.0
+    axes.plot(x[above], y[above], marker, color=color, alpha=dim, markersize=size, zorder=6,
+              markeredgecolor="white" if bold else color, markeredgewidth=0.6)  # fmt: skip
+    axes.plot(
+        x[~above], y[~above], "v", color=color, fillstyle="none", markersize=size + 1, zorder=6
+    )
+
+
+def _best(axes: Axes, run: Tables, cells: pd.DataFrame, place: dict[float, float]) -> list[Line2D]:
+    best = run.best[(run.best["knowledge"] == "adaptive") & run.best["advantage"].notna()]
+    rows = best.merge(cells[["cell", "epsilon"]], on="cell")
+    _line(axes, rows, place, shift=1.0, color=DP_SGD, linestyle="-", marker="o", bold=True)
+    if rows.empty:
+        return []
+    label = "best attack"
+    return [Line2D([], [], color=DP_SGD, marker="o", linewidth=2.4, markersize=6.5, label=label)]
+
+
+def _undefended(axes: Axes, run: Tables) -> list[Line2D]:
+    points = run.points
+    points = points[(points["defense"] == "none") & (points["advantage"] > FLOOR)]
+    if points.empty:
+        return []
+    line = axes.axhline(points["advantage"].iloc[0], color="#111111", linestyle=(0, (1, 1)),
+                        linewidth=1.2, label="undefended, best attack", zorder=1)  # fmt: skip
+    return [line]
+
+
+def _gap() -> Line2D:
+    return Line2D([], [], linewidth=0, label=" ")

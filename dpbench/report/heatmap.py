@@ -1,0 +1,188 @@
+"""Every attack on every cell as one table of colours: advantage, and TPR at a low FPR."""
+
+import math
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from dpbench.report.canvas import canvas, drawable, house_style, settle
+from dpbench.report.palette import QUIET, Look, looks
+from dpbench.report.results import Results, Tables, tables
+
+TITLE = "Which attack finds what?"
+SIDE_BY_SIDE = 9
+GAPS = {"failed": "failed", "not_applicable": "–"}
+UNRESOLVED = "n.r."
+NOTE = (
+    "Rates of adaptive attacks; (0.12) is static only. "
+    "– not applicable; n.r. not resolvable with so few non-members; hatched: failed."
+)
+
+
+class Panel(NamedTuple):
+    """One measure of all cells.
+
+    Attributes:
+        column: Column of the attacks table.
+        title: What it measures.
+        norm: Value to colour.
+        scale: Factor of the written values.
+        digits: Their decimals.
+    """
+
+    column: str
+    title: str
+    norm: Normalize
+    scale: float
+    digits: int
+
+
+def heatmap(results: Results) -> Figure | None:
+    """Draws cells by attacks, families together and in the order of strength.
+
+    Written values are adaptive. A value in brackets is static, because the cell has no adaptive row
+    of that attack. Grey fields say why there is no number: failed, not applicable, or an FPR that
+    too few non-members resolve.
+
+    Returns:
+        The figure, or None when no attack has a row.
+    """
+    run = tables(results)
+    names = list(dict.fromkeys(run.attacks["label"]))
+    if not names:
+        return None
+    wide = len(names) <= SIDE_BY_SIDE
+    rows, columns = len(run.cells), len(names)
+    panel_width, panel_height = 0.5 * columns + 0.4, 0.27 * rows + 1.6
+    size = (
+        (3.2 + 2 * panel_width, panel_height + 1.2)
+        if wide
+        else (4.2 + panel_width, 2 * panel_height + 1.2)
+    )
+    with house_style():
+        figure, panels = canvas(
+            results, TITLE, size=(max(size[0], 7.0), size[1]), grid=(1, 2) if wide else (2, 1), share_y=wide, note=NOTE
+        )  # fmt: skip
+        for axes, panel in zip(panels, _panels(run), strict=True):
+            _draw(axes, run, names, panel)
+        if wide:
+            panels[1].tick_params(labelleft=False)
+        _color_rows(panels[:1] if wide else panels, run, looks(run.families))
+        settle(figure)
+    return figure
+
+
+def _panels(run: Tables) -> tuple[Panel, Panel]:
+    top = float(np.nanmax([0.1, *run.attacks["advantage"]]))
+    return (
+        Panel("advantage", "advantage", Normalize(0, top), 1, 2),
+        Panel("tpr_at_fpr_0.001", "TPR at 0.1 % FPR, in %", LogNorm(1e-3, 1), 100, 1),
+    )
+
+
+def _draw(axes: Axes, run: Tables, names: list[str], panel: Panel) -> None:
+    fields = _fields(run, names, panel)
+    values = np.array([[field.value for field in row] for row in fields])
+    sns.heatmap(
+        np.maximum(values, panel.norm.vmin or 0.0),
+        ax=axes,
+        cmap=mpl.colormaps["YlGnBu"],
+        norm=panel.norm,
+        annot=np.array([[field.text for field in row] for row in fields]),
+        fmt="",
+        annot_kws={"fontsize": 7.5},
+        linewidths=0.6,
+        linecolor="white",
+        cbar=False,
+        xticklabels=[drawable(name, limit=30) for name in names],
+        yticklabels=[drawable(cell, limit=44) for cell in run.cells["cell"]],
+    )
+    axes.set_title(panel.title, color=QUIET)
+    axes.set_xlabel("")
+    axes.set_ylabel("")
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", labelrotation=40)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right")
+        label.set_rotation_mode("anchor")
+    for at in np.flatnonzero((run.cells["defense"] != run.cells["defense"].shift()).to_numpy())[1:]:
+        axes.axhline(at, color="#555555", linewidth=0.8, zorder=4)
+    for y, x in np.argwhere(np.isnan(values)):
+        _gap(axes, x, y, fields[y][x].text)
+    for text in axes.texts:
+        text.set_in_layout(False)  # inside the axes: measuring hundreds of them takes seconds
+
+
+class Field(NamedTuple):
+    """One field of the heatmap: a value and how it is written, or NaN and the reason."""
+
+    value: float
+    text: str
+
+
+def _fields(run: Tables, names: list[str], panel: Panel) -> list[list[Field]]:
+    rows = run.attacks.to_dict("records")
+    found = {(row["cell"], row["label"], row["knowledge"]): row for row in rows}
+    return [
+        [
+            _field(
+                found.get((cell.cell, name, "adaptive")),
+                found.get((cell.cell, name, "static")),
+                panel,
+                otherwise=cell.status,
+            )
+            for name in names
+        ]
+        for cell in run.cells.itertuples()
+    ]
+
+
+def _field(
+    adaptive: dict[Hashable, Any] | None,
+    static: dict[Hashable, Any] | None,
+    panel: Panel,
+    *,
+    otherwise: str,
+) -> Field:
+    row = adaptive or static
+    status = row["status"] if row else otherwise if otherwise != "done" else "not run"
+    if row is None or status != "done":
+        return Field(math.nan, GAPS.get(status, ""))
+    value = float(row[panel.column])
+    if math.isnan(value):
+        return Field(value, UNRESOLVED)
+    text = f"{panel.scale * value:.{panel.digits}f}"
+    return Field(value, text if adaptive else f"({text})")
+
+
+def _gap(axes: Axes, x: int, y: int, text: str) -> None:
+    failed = text == GAPS["failed"]
+    axes.add_patch(
+        Rectangle(
+            (x, y),
+            1,
+            1,
+            facecolor="#EFEFEF",
+            edgecolor="#B5B5B5" if failed else "white",
+            hatch="////" if failed else None,
+            linewidth=0.6,
+            zorder=2,
+        )  # fmt: skip
+    )
+    axes.text(
+        x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6.5, color="#444444", zorder=3
+    )
+
+
+def _color_rows(panels: list[Axes], run: Tables, look: dict[str, Look]) -> None:
+    """Writes each cell's name in the colour its family has in every figure."""
+    for axes in panels:
+        for label, family in zip(axes.get_yticklabels(), run.cells["defense"], strict=True):
+            label.set_color(look[family].color)

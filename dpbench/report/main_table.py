@@ -1,0 +1,86 @@
+"""The main table: what each defense costs, what it leaks, and what it guarantees."""
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from dpbench.report.results import Tables, epsilon_text
+
+COLUMNS = (
+    "cell",
+    "test accuracy, %",
+    "best attack",
+    "advantage",
+    "TPR at 0.1 % FPR, %",
+    "ε",
+    "limit on advantage",
+)
+RATES = ("test_accuracy", "advantage", "tpr_at_fpr_0.001")
+NUMBERS = (
+    *(f"{name}{end}" for name in RATES for end in ("", "_low", "_high")),
+    *("epsilon", "delta", "bound_advantage_epsilon", "bound_advantage_mechanism"),
+)
+
+
+def main_numbers(run: Tables) -> pd.DataFrame:
+    """Returns one row per cell with plain numbers, for programs."""
+    rows = run.cells[["cell", "status", "reason"]].merge(
+        run.points[["cell", "named", "violates_bound", *NUMBERS]], on="cell", how="left"
+    )
+    rows = rows.rename(columns={"named": "best_attack"})
+    rows["violates_bound"] = rows["violates_bound"].eq(True)
+    return rows[["cell", "best_attack", *NUMBERS, "violates_bound", "status", "reason"]]
+
+
+def main_table(run: Tables) -> pd.DataFrame:
+    """Returns one row per cell as people read it: numbers with their 95 % intervals."""
+    rows = main_numbers(run)
+    return pd.DataFrame([_row(row) for row in rows.to_dict("records")], columns=list(COLUMNS))
+
+
+def attack_table(run: Tables) -> pd.DataFrame:
+    """Returns the adaptive advantage of every attack on every cell, as people read it."""
+    names = list(dict.fromkeys(run.attacks["label"]))
+    adaptive = run.attacks[run.attacks["knowledge"] == "adaptive"]
+    found = {(row.cell, row.label): row for row in adaptive.itertuples()}
+    table = []
+    for cell in run.cells["cell"]:
+        rows = [found.get((cell, name)) for name in names]
+        table.append([cell, *("–" if row is None else _advantage(row) for row in rows)])
+    return pd.DataFrame(table, columns=["cell", *names])
+
+
+def interval(value: float, low: float, high: float, *, scale: float = 1, digits: int = 3) -> str:
+    """Returns `value [low, high]`; the interval is left out where there is none."""
+    if math.isnan(value):
+        return "–"
+    text = f"{scale * value:.{digits}f}"
+    if math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+
+
+def _row(row: dict[Hashable, Any]) -> tuple[str, ...]:
+    if row["status"] != "done":
+        return (row["cell"], row["status"].replace("_", " "), *["–"] * 5)
+    rates = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in RATES]
+    accuracy, advantage, tpr = rates
+    attacked = not math.isnan(advantage[0])
+    claimed = math.isfinite(row["epsilon"])
+    return (
+        row["cell"],
+        interval(*accuracy, scale=100, digits=1),
+        (row["best_attack"] or "not named") if attacked else "none",
+        interval(*advantage),
+        "not resolvable"
+        if attacked and math.isnan(tpr[0])
+        else interval(*tpr, scale=100, digits=2),
+        epsilon_text(row["epsilon"]),
+        f"{row['bound_advantage_mechanism']:.3f}" if claimed else "–",
+    )
+
+
+def _advantage(row: Any) -> str:
+    return f"{row.advantage:.3f}" if row.status == "done" else row.status.replace("_", " ")

@@ -1,0 +1,246 @@
+"""What the report reads: a finished run's tables, cleaned and put into one fixed order."""
+
+import json
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+
+CELL_TEXT = ("cell", "dataset", "model", "defense", "params", "status", "reason", "key")
+CELL_NUMBERS = (
+    "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
+    "train_accuracy",
+    "n_models",
+    "n_pool",
+    "epsilon",
+    "delta",
+    "bound_accuracy_half_exp",
+    "bound_advantage_yeom",
+    "bound_advantage_epsilon",
+    "bound_advantage_mechanism",
+)
+ATTACK_TEXT = ("cell", "attack", "attack_params", "access", "knowledge", "status", "reason")
+RATES = ("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+ATTACK_NUMBERS = tuple(rate + end for rate in RATES for end in ("", "_low", "_high"))
+
+
+class Results(Protocol):
+    """A finished run, as the report needs it.
+
+    Attributes:
+        cells: One row per cell.
+        attacks: One row per (cell, attack, attack_params, knowledge), and the rows whose attack is
+            `best`; their `attack_params` are the chosen attack's, with its name under "attack".
+        name: The grid's name.
+        command: The command that makes the run again.
+        key: Hexadecimal key of the run.
+    """
+
+    @property
+    def cells(self) -> pd.DataFrame: ...  # noqa: D102
+    @property
+    def attacks(self) -> pd.DataFrame: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def command(self) -> str: ...  # noqa: D102
+    @property
+    def key(self) -> str: ...  # noqa: D102
+
+    def scores(
+        self, cell: str, attack: str, knowledge: str = "adaptive", params: str | None = None
+    ) -> tuple[Floats, Bools]:
+        """Returns membership scores and bits, each `(M, n)`; `params` is the row's JSON text."""
+
+    def trade_off(self, cell: str, fpr: Floats) -> Floats | None:
+        """Returns the largest TPR the mechanism allows at each FPR, or None without a claim."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a run with every contract column present, numbers numeric, rows in order.
+
+    Attributes:
+        cells: One row per cell by family, weakest strength last for mechanisms. Adds `strength`,
+            the value that the family sweeps, as text.
+        attacks: The rows of single attacks. Adds `label`, unique per (attack, attack_params).
+        best: The `best` rows that are done, at most one per cell and knowledge. Adds `named`, the
+            label of the attack that was chosen, where it is known.
+    """
+
+    cells: pd.DataFrame
+    attacks: pd.DataFrame
+    best: pd.DataFrame
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """Done cells beside their best adaptive attack; numbers are NaN where there is none."""
+        adaptive = self.best[self.best["knowledge"] == "adaptive"]
+        columns = ["cell", "named", "violates_bound", *ATTACK_NUMBERS]
+        done = self.cells[self.cells["status"] == "done"]
+        return done.merge(adaptive[columns], on="cell", how="left", sort=False)
+
+    @property
+    def families(self) -> list[str]:
+        """Defense families: undefended first, then `dp_sgd`, then the others by name."""
+        return sorted(self.cells["defense"].unique(), key=_family_order)
+
+
+def tables(results: Results) -> Tables:
+    """Reads a run's tables; a missing column becomes empty, a missing row stays missing."""
+    cells = _typed(results.cells, text=CELL_TEXT, numbers=CELL_NUMBERS)
+    cells["epsilon"] = cells["epsilon"].fillna(math.inf)
+    cells = _in_order(cells.drop_duplicates("cell", keep="last"))
+    attacks = _typed(results.attacks, text=ATTACK_TEXT, numbers=ATTACK_NUMBERS)
+    attacks["violates_bound"] = _flags(results.attacks)
+    attacks = attacks[attacks["cell"].isin(cells["cell"])]
+    is_best = attacks["attack"] == "best"
+    best = attacks[is_best & (attacks["status"] == "done")]
+    best = best.drop_duplicates(["cell", "knowledge"], keep="last")
+    single = _labelled(attacks[~is_best])
+    return Tables(cells, single, best.assign(named=[_named(row, single) for row in _rows(best)]))
+
+
+def strongest(run: Tables, cell: str, *, knowledge: str = "adaptive") -> pd.Series | None:
+    """Returns the row of a cell's best attack: the chosen one if it is named, else the largest.
+
+    The largest of many advantages is biased upward: use it to choose a curve, not as a number.
+    """
+    rows = run.attacks[
+        (run.attacks["cell"] == cell)
+        & (run.attacks["knowledge"] == knowledge)
+        & (run.attacks["status"] == "done")
+        & run.attacks["advantage"].notna()
+    ]
+    if rows.empty:
+        return None
+    best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == knowledge)]
+    named = rows[rows["label"].isin(best["named"])]
+    chosen = rows if named.empty else named
+    return chosen.sort_values("advantage", kind="stable").iloc[-1]
+
+
+def _typed(frame: pd.DataFrame, *, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
+    columns: dict[str, Any] = {}
+    for name in text:
+        given = frame[name] if name in frame else pd.Series("", index=frame.index)
+        columns[name] = [str(value) if isinstance(value, str) else "" for value in given]
+    for name in numbers:
+        given = frame[name] if name in frame else pd.Series(math.nan, index=frame.index)
+        columns[name] = pd.to_numeric(given, errors="coerce").to_numpy(
+            dtype=float, na_value=math.nan
+        )
+    return pd.DataFrame(columns).astype(dict.fromkeys(text, object))
+
+
+def _flags(frame: pd.DataFrame) -> list[bool]:
+    """A nullable flag is set only when it says so."""
+    if "violates_bound" not in frame:
+        return [False] * len(frame)
+    return [isinstance(value, bool | np.bool_) and bool(value) for value in frame["violates_bound"]]
+
+
+def _in_order(cells: pd.DataFrame) -> pd.DataFrame:
+    parts = [_swept(rows) for _, rows in cells.groupby("defense", sort=False)]
+    if not parts:
+        return cells.assign(strength=pd.Series(dtype=object))
+    parts.sort(key=lambda rows: _family_order(rows["defense"].iloc[0]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _swept(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sorts a family by what it sweeps and names each member's strength."""
+    if np.isfinite(rows["epsilon"]).any():
+        rows = rows.sort_values("epsilon", kind="stable")
+        return rows.assign(strength=[f"ε={epsilon_text(value)}" for value in rows["epsilon"]])
+    params = [_flat(_loads(text)) for text in rows["params"]]
+    varying = _varying(params)
+    if len(varying) == 1:
+        values = [one.get(varying[0]) for one in params]
+        if all(isinstance(value, int | float) for value in values):
+            order = np.argsort(np.asarray(values, dtype=float), kind="stable")
+            strength = [f"{value:g}" for value in values if value is not None]
+            return rows.assign(strength=strength).iloc[order]
+    strengths = [", ".join(_shown(name, one.get(name)) for name in varying) for one in params]
+    return rows.assign(strength=strengths)
+
+
+def _labelled(attacks: pd.DataFrame) -> pd.DataFrame:
+    """Adds labels: the attack's name, with the parameters that tell its variants apart."""
+    labels: dict[tuple[Hashable, str], str] = {}
+    for name, rows in attacks.groupby("attack", sort=False):
+        variants = list(dict.fromkeys(rows["attack_params"]))
+        params = [_flat(_loads(text)) for text in variants]
+        varying = _varying(params)
+        for text, one in zip(variants, params, strict=True):
+            shown = ", ".join(_shown(key, one.get(key)) for key in varying)
+            labels[name, text] = f"{name} ({shown})" if shown else str(name)
+    pairs = zip(attacks["attack"], attacks["attack_params"], strict=True)
+    return attacks.assign(label=[labels[pair] for pair in pairs])
+
+
+def _named(best: Mapping[str, Any], attacks: pd.DataFrame) -> str:
+    chosen = _loads(best["attack_params"])
+    if not isinstance(chosen, dict) or "attack" not in chosen:
+        return ""
+    rows = attacks[attacks["attack"] == str(chosen["attack"])]
+    params = {key: value for key, value in chosen.items() if key != "attack"}
+    pairs = zip(rows["label"], rows["attack_params"], strict=True)
+    exact = [label for label, text in pairs if _loads(text) == params]
+    return str(exact[0]) if exact else str(chosen["attack"])
+
+
+def _rows(frame: pd.DataFrame) -> list[Mapping[str, Any]]:
+    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
+
+
+def _flat(params: Any, prefix: str = "") -> dict[str, Any]:
+    """Flattens nested parameters: `[{"a": 1}, {"b": 2}]` becomes `{"0.a": 1, "1.b": 2}`."""
+    if isinstance(params, list):
+        params = {str(index): value for index, value in enumerate(params)}
+    if not isinstance(params, dict):
+        return {prefix: params}
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _varying(params: list[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for one in params for name in one)
+    return [name for name in names if len({repr(one.get(name)) for one in params}) > 1]
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    number = (
+        f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    )
+    return f"{name.rsplit('.', 1)[-1]}={number}"
+
+
+def _family_order(family: str) -> tuple[int, str]:
+    first = {"none": 0, "dp_sgd": 1}
+    return first.get(family, 1 if family.startswith("dp_sgd+") else 2), family
+
+
+def epsilon_text(epsilon: float) -> str:
+    """Returns epsilon as it is written on figures and in tables."""
+    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}"

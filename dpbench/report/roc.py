@@ -1,0 +1,159 @@
+"""ROC curves on logarithmic axes: what a few false alarms buy the attacker, and what theory allows."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
+from dpbench.report.palette import DP_SGD, QUIET, UNDEFENDED, looks
+from dpbench.report.results import Bools, Floats, Results, Tables, strongest, tables
+
+TITLE = "Who is caught without false alarms?"
+FLOOR = 1e-4
+VERTICES = 240
+
+
+class Curve(NamedTuple):
+    """One cell on the ROC plot: its id, how it is named there, and its colour."""
+
+    cell: str
+    name: str
+    color: str
+
+
+def roc(results: Results) -> Figure | None:
+    """Draws the strongest adaptive attack on a few telling cells.
+
+    The cells: undefended; the smallest, the middle and the largest finite epsilon; and the heuristic,
+    a defense without a guarantee, with the largest test accuracy minus advantage. A curve starts at
+    the smallest FPR that its non-members resolve. Bars at 1 % and 0.1 % FPR are 95 % intervals.
+
+    Returns:
+        The figure, or None when no chosen cell has an attack.
+    """
+    run = tables(results)
+    curves = [curve for curve in _chosen(run) if strongest(run, curve.cell) is not None]
+    if not curves:
+        return None
+    with house_style():
+        figure, (axes,) = canvas(results, TITLE, size=(9.2, 6.0), note=NOTE)
+        _frame(axes)
+        handles: list[Line2D] = []
+        for curve in curves:
+            handles += _draw(axes, results, run, curve)
+        legend_beside(axes, [*handles, *_guides(axes)])
+        settle(figure)
+    return figure
+
+
+NOTE = "Thresholds swept over the evaluated scores themselves (oracle): for comparing shapes."
+
+
+def _chosen(run: Tables) -> list[Curve]:
+    points = run.points
+    curves = [
+        Curve(str(cell), "undefended", UNDEFENDED)
+        for cell in points.loc[points["defense"] == "none", "cell"][:1]
+    ]
+    claims = points[np.isfinite(points["epsilon"])].drop_duplicates("epsilon")
+    claims = claims.sort_values("epsilon", kind="stable")
+    picks = claims.iloc[sorted({0, len(claims) // 2, len(claims) - 1} & set(range(len(claims))))]
+    shades = sns.blend_palette(["#86BFE6", DP_SGD, "#002F4D"], max(len(picks), 1)).as_hex()
+    if len(picks) == 1:
+        shades = [DP_SGD]
+    curves += [
+        Curve(row.cell, f"{row.defense} {row.strength}", shade)
+        for row, shade in zip(picks.itertuples(), shades, strict=True)
+    ]
+    heuristic = _best_heuristic(points)
+    if heuristic is not None:
+        color = looks(run.families)[heuristic["defense"]].color
+        curves.append(Curve(str(heuristic["cell"]), str(heuristic["cell"]), color))
+    return curves
+
+
+def _best_heuristic(points: pd.DataFrame) -> pd.Series | None:
+    claimed = points.loc[np.isfinite(points["epsilon"]), "defense"]
+    rest = points[(points["defense"] != "none") & ~points["defense"].isin(claimed)]
+    rest = rest.dropna(subset=["test_accuracy", "advantage"])
+    if rest.empty:
+        return None
+    merit = rest["test_accuracy"] - rest["advantage"]
+    return rest.loc[merit.idxmax()]
+
+
+def _frame(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(FLOOR, 1)
+    axes.set_ylim(FLOOR, 1.08)
+    percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+    axes.xaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(percent)
+    axes.grid(True)
+    axes.set_xlabel("false positive rate: non-members called members")
+    axes.set_ylabel("true positive rate: members found")
+    axes.set_title(
+        "solid: measured, strongest adaptive attack; dashed: the mechanism's limit", color=QUIET
+    )
+    axes.plot([FLOOR, 1], [FLOOR, 1], ":", color=QUIET, linewidth=1.2, zorder=1)
+
+
+def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2D]:
+    row = strongest(run, curve.cell)
+    assert row is not None
+    scores, members = results.scores(
+        curve.cell, row["attack"], knowledge="adaptive", params=row["attack_params"]
+    )
+    fpr, tpr = resolvable(scores, members)
+    (line,) = axes.plot(
+        fpr,
+        np.where(tpr > 0, tpr, np.nan),
+        color=curve.color,
+        linewidth=2.0,
+        drawstyle="steps-post",
+        label=f"{drawable(curve.name, limit=40)}\n  by {drawable(row['label'], limit=36)}",
+        zorder=4,
+    )
+    allowed = results.trade_off(curve.cell, fpr)
+    if allowed is not None:
+        axes.plot(fpr, allowed, "--", color=curve.color, linewidth=1.3, zorder=3)
+    for at in (0.01, 0.001):
+        column = f"tpr_at_fpr_{at:g}"
+        low, high = row[f"{column}_low"], row[f"{column}_high"]
+        if np.isfinite([low, high]).all():
+            axes.vlines(
+                at, max(low, FLOOR), max(high, FLOOR), color=curve.color, linewidth=3.5, alpha=0.45
+            )
+    return [line]
+
+
+def resolvable(scores: Floats, members: Bools) -> tuple[Floats, Floats]:
+    """Returns (fpr, tpr) of at most 240 FPRs, none smaller than one false positive.
+
+    TPR is the largest at any threshold whose FPR does not exceed the given one: no interpolation,
+    and equal scores fall on the same side.
+    """
+    outside = np.sort(scores[~members])[::-1]
+    inside = np.sort(scores[members])
+    smallest = max(FLOOR, 1 / max(len(outside), 1))
+    fpr = np.geomspace(smallest, 1, VERTICES)
+    allowed = np.minimum((fpr * len(outside) * (1 + 1e-12)).astype(int), len(outside))
+    # Members must score above the first non-member that may not be called a member any more.
+    barred = np.append(outside, -np.inf)[allowed]
+    found = len(inside) - np.searchsorted(inside, barred, side="right")
+    return fpr, found / max(len(inside), 1)
+
+
+def _guides(axes: Axes) -> list[Line2D]:
+    guides = [Line2D([], [], color=QUIET, linestyle=":", linewidth=1.2, label="guessing")]
+    if any(line.get_linestyle() == "--" for line in axes.lines):
+        label = "the mechanism's limit"
+        guides.insert(0, Line2D([], [], color=QUIET, linestyle="--", linewidth=1.3, label=label))
+    return [Line2D([], [], linewidth=0, label=" "), *guides]

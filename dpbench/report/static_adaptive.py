@@ -1,0 +1,95 @@
+"""What an attacker gains by knowing the defense: static against adaptive attacks, cell by cell."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
+from dpbench.report.palette import QUIET, Look, looks
+from dpbench.report.results import Results, Tables, strongest, tables
+
+TITLE = "Does the defense hold once the attacker knows it?"
+
+
+def static_adaptive(results: Results) -> Figure | None:
+    """Draws the best static and the best adaptive attack of every cell, joined by a line.
+
+    A long line is a defense that only hides from attackers who do not know it. Where the run has
+    no `best` row of a kind, the cell's largest advantage of that kind stands in.
+
+    Returns:
+        The figure, or None when no cell has both.
+    """
+    run = tables(results)
+    pairs = _pairs(run)
+    if pairs.empty:
+        return None
+    look = looks(run.families)
+    with house_style():
+        figure, (axes,) = canvas(results, TITLE, size=(9.6, 2.0 + 0.25 * len(pairs)))
+        _draw(axes, pairs, look)
+        _frame(axes, pairs, look)
+        legend_beside(axes, _legend())
+        settle(figure)
+    return figure
+
+
+def _pairs(run: Tables) -> pd.DataFrame:
+    rows = []
+    for cell in run.cells[run.cells["status"] == "done"].itertuples():
+        pair = {kind: _best(run, cell.cell, kind) for kind in ("static", "adaptive")}
+        if all(one is not None for one in pair.values()):
+            rows.append(
+                {"cell": cell.cell, "defense": cell.defense}
+                | {
+                    f"{kind}{end}": one[f"advantage{end}"]
+                    for kind, one in pair.items()
+                    if one is not None
+                    for end in ("", "_low", "_high")
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _best(run: Tables, cell: str, kind: str) -> pd.Series | None:
+    best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == kind)]
+    best = best.dropna(subset=["advantage"])
+    return strongest(run, cell, knowledge=kind) if best.empty else best.iloc[0]
+
+
+def _frame(axes: Axes, pairs: pd.DataFrame, look: dict[str, Look]) -> None:
+    axes.set_yticks(range(len(pairs)), [drawable(cell, limit=44) for cell in pairs["cell"]])
+    for label, family in zip(axes.get_yticklabels(), pairs["defense"], strict=True):
+        label.set_color(look[family].color)
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.axvline(0, color="#444444", linewidth=0.8, zorder=1)
+    axes.grid(True, axis="x")
+    axes.set_xlabel("advantage of the best attack, with 95 % interval")
+    axes.set_title("a long line: works only against those who do not know it", color=QUIET)
+
+
+def _draw(axes: Axes, pairs: pd.DataFrame, look: dict[str, Look]) -> None:
+    colors = [look[family].color for family in pairs["defense"]]
+    rows = np.arange(len(pairs))
+    axes.hlines(rows, pairs["static"], pairs["adaptive"], color=colors, linewidth=1.8, alpha=0.5)
+    for kind, fill in (("static", "white"), ("adaptive", None)):
+        axes.hlines(rows, pairs[f"{kind}_low"], pairs[f"{kind}_high"], color=colors, linewidth=1.0)
+        axes.scatter(pairs[kind], rows, s=38, c=fill or colors, edgecolors=colors, zorder=3)
+
+
+def _legend() -> list[Line2D]:
+    look = {"color": QUIET, "marker": "o", "linewidth": 0, "markersize": 6}
+    return [
+        Line2D(
+            [],
+            [],
+            markerfacecolor="white",
+            label="static: the attacker trains\nwithout the defense",
+            **look,
+        ),
+        Line2D([], [], label="adaptive: the attacker trains\nwith the defense", **look),
+    ]

@@ -1,0 +1,277 @@
+"""The dense engine: softmax regression and MLPs, K models at once as stacked matrices."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from dpbench.models.dense_layer import DenseArchitecture
+from dpbench.seeds import seed_for
+from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
+from dpbench.training.dense_net import DenseNet
+from dpbench.training.schedule import learning_rates
+from dpbench.training.snapshots import Averager, Patience
+from dpbench.training.task import (
+    Mechanism,
+    Penalty,
+    Progress,
+    Snapshots,
+    Task,
+    Weights,
+    require_finite,
+)
+
+# Parameters that are trained side by side: enough to hide the cost of a call for tiny nets, few
+# enough that weights, momentum and noise of all K models stay in a core's cache (docs/speed.md).
+_PARAMETERS_AT_ONCE = 100_000
+_MOST_AT_ONCE = 64
+
+
+def models_at_once(architecture: DenseArchitecture, shape: tuple[int, ...], n_classes: int) -> int:
+    """Returns K, a power of two, from the size of the network alone."""
+    layers = architecture.layers(shape, n_classes)
+    parameters = sum((layer.d_in + 1) * layer.d_out for layer in layers)
+    fitting = max(1, min(_MOST_AT_ONCE, _PARAMETERS_AT_ONCE // parameters))
+    return 1 << int(math.log2(fitting))
+
+
+def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
+    """Trains the K models of a task, as many side by side as its network favours.
+
+    Returns:
+        Checkpoint step to stacked weights, on the CPU.
+
+    Raises:
+        Diverged: A weight is not finite.
+    """
+    assert isinstance(task.architecture, DenseArchitecture)
+    width = models_at_once(task.architecture, task.shape, task.n_classes)
+    total, parts = len(task.models), []
+    for start in range(0, total, width):
+        stop = min(total, start + width)
+
+        def report(fraction: float, start: int = start, stop: int = stop) -> None:
+            progress((start + fraction * (stop - start)) / total)
+
+        parts.append(_Chunk(task, slice(start, stop)).run(report))
+    return {
+        step: {name: torch.cat([part[step][name] for part in parts]) for name in parts[0][step]}
+        for step in task.checkpoints
+    }
+
+
+def logits(
+    architecture: DenseArchitecture,
+    weights: Weights,
+    inputs: Tensor,
+    *,
+    shape: tuple[int, ...],
+    n_classes: int,
+    device: str = "cpu",
+) -> Tensor:
+    """Returns the logits `(K, N, C)` of K models on inputs `(N, *shape)`, on the CPU."""
+    layers = architecture.layers(shape, n_classes)
+    models = len(next(iter(weights.values())))
+    rows = inputs.reshape(len(inputs), -1)
+    at_once, batch = 8, min(len(rows), 1024)
+    result = torch.empty(models, len(rows), n_classes)
+    for first in range(0, models, at_once):
+        chunk = {name: value[first : first + at_once] for name, value in weights.items()}
+        width = min(at_once, models - first)
+        net = DenseNet(layers, models=width, capacity=batch, device=torch.device(device))
+        net.load({name: value.to(device) for name, value in chunk.items()})
+        for start in range(0, len(rows), batch):
+            block = rows[start : start + batch].to(device)
+            net.input_rows(len(block)).view(width, len(block), -1)[..., :-1] = block
+            result[first : first + width, start : start + len(block)] = net.forward().cpu()
+    return result
+
+
+class _Chunk:
+    """Some models of a task, trained in lockstep."""
+
+    def __init__(self, task: Task, rows: slice) -> None:
+        assert isinstance(task.architecture, DenseArchitecture)
+        self.task, self.models = task, task.models[rows]
+        self.members = task.members[rows].to(task.device)
+        self.device = torch.device(task.device)
+        inputs = task.data.inputs.to(self.device).reshape(len(task.data.inputs), -1)
+        self.inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
+        self.input_norms = self.inputs.square().sum(1)
+        self.labels = task.data.targets.to(self.device)
+        self.targets = (
+            self.labels
+            if self.labels.is_floating_point()
+            else torch.nn.functional.one_hot(self.labels, task.n_classes).float()
+        )
+        self.net = DenseNet(
+            task.architecture.layers(task.shape, task.n_classes),
+            models=len(self.models),
+            capacity=self._capacity(),
+            device=self.device,
+        )
+        self.net.load(_initial(task, self.models))
+        self.velocity = torch.zeros_like(self.net.flat)
+        self.noise = torch.zeros_like(self.net.flat) if task.mechanism else self.velocity
+        self.dropout = self._generator("dropout")
+        self._gathered: Batch | None = None
+
+    def run(self, progress: Progress) -> Snapshots:
+        """Takes every step up to the last checkpoint."""
+        task, kept = self.task, dict[int, Tensor]()
+        averager = Averager(task.checkpoints, task.recipe.averaging)
+        patience = _Stopper(self) if task.recipe.patience else None
+        per_epoch = max(1, round(task.sampling.steps_per_epoch))
+        rates = learning_rates(task.recipe, task.sampling)
+        last = task.checkpoints[-1]
+        take = self._step_of_sgd if task.mechanism is None else self._step_of_dp_sgd(task.mechanism)
+        for step, batch in enumerate(self._batches(last), 1):
+            take(batch, rates[step - 1])
+            released = averager.after(step, self.net.flat)
+            if released is not None:
+                kept[step] = released
+            if step % per_epoch == 0 or step == last:
+                require_finite({"parameters": self.net.flat}, step=step)
+                progress(step / last)
+                if patience is not None and patience.after_epoch():
+                    break
+        if patience is not None:
+            kept[last] = patience.best
+        return {
+            step: {name: value.contiguous().cpu() for name, value in self.net.weights(flat).items()}
+            for step, flat in kept.items()
+        }
+
+    def _batches(self, steps: int) -> Iterator[Batch]:
+        generator, sampling = self._generator("batches"), self.task.sampling
+        if self.task.mechanism is None:
+            return shuffled_batches(self.members, round(sampling.batch), steps, generator)
+        return poisson_batches(self.members, sampling.rate, steps, generator)
+
+    def _step_of_sgd(self, batch: Batch, rate: float) -> None:
+        recipe, velocity = self.task.recipe, self.velocity
+        self._pass(batch)
+        # The products add straight into the momentum buffer: v <- momentum v + mean gradient.
+        self.net.accumulate(
+            self.net.views(velocity), beta=recipe.momentum, alpha=1 / batch.index.shape[1]
+        )
+        self._decay(velocity)
+        self.net.flat.add_(velocity, alpha=-rate)
+
+    def _step_of_dp_sgd(self, mechanism: Mechanism) -> Callable[[Batch, float], None]:
+        generator, recipe = self._generator("noise"), self.task.recipe
+        deviation = mechanism.noise_multiplier * mechanism.max_grad_norm
+        denominator = self.task.sampling.batch
+
+        def step(batch: Batch, rate: float) -> None:
+            self._pass(batch)
+            self._clip(batch, mechanism.max_grad_norm)
+            if deviation > 0:
+                self.noise.normal_(0, deviation, generator=generator)
+            else:
+                self.noise.zero_()
+            self.net.accumulate(self.net.views(self.noise), beta=1.0, alpha=1.0)
+            self.velocity.mul_(recipe.momentum).add_(self.noise, alpha=1 / denominator)
+            # Decay follows the noise: it is post-processing and costs no privacy.
+            self._decay(self.velocity)
+            self.net.flat.add_(self.velocity, alpha=-rate)
+
+        return step
+
+    def _pass(self, batch: Batch) -> None:
+        """Forward and backward through one batch; leaves the deltas in the network's buffers."""
+        index = batch.index.reshape(-1)
+        rows = self.net.input_rows(batch.index.shape[1])
+        if batch is not self._gathered:
+            torch.index_select(self.inputs, 0, index, out=rows)
+            self._gathered = batch
+        outputs = self.net.forward(self.dropout)
+        self.net.backward(self._loss_gradient(outputs, index))
+
+    def _loss_gradient(self, outputs: Tensor, index: Tensor) -> Tensor:
+        """Returns each example's loss gradient on its logits `(K, B, C)`."""
+        if self.task.loss is None:
+            targets = self.targets.index_select(0, index).view(outputs.shape)
+            return outputs.softmax(-1).sub_(targets)
+        targets = self.labels.index_select(0, index)
+        leaf = outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            losses = self.task.loss(leaf, targets.view(*outputs.shape[:2], *targets.shape[1:]))
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return gradient
+
+    def _clip(self, batch: Batch, norm: float) -> None:
+        """Scales every example's gradient to at most `norm`, and padding to nothing."""
+        index = batch.index.reshape(-1)
+        inputs = self.input_norms.index_select(0, index).view(batch.index.shape)
+        factors = self.net.squared_norms(inputs).rsqrt_().mul_(norm).clamp_(max=1)
+        if batch.mask is not None:
+            factors.mul_(batch.mask)
+        self.net.scale(factors)
+
+    def _decay(self, gradient: Tensor) -> None:
+        """Adds the data-independent part of the gradient: weight decay and the defense's penalty."""
+        if self.task.recipe.weight_decay > 0:
+            gradient.add_(self.net.flat, alpha=self.task.recipe.weight_decay)
+        if self.task.regularise is not None:
+            gradient.add_(_penalty_gradient(self.net, self.task.regularise))
+
+    def _capacity(self) -> int:
+        """The largest batch: every member at most, and under Poisson sampling eight deviations."""
+        sampling = self.task.sampling
+        if self.task.mechanism is None:
+            return round(sampling.batch)
+        most = int(self.members.sum(1).max())
+        mean = sampling.rate * most
+        return min(most, int(mean + 8 * math.sqrt(mean * (1 - sampling.rate)) + 8)) or 1
+
+    def _generator(self, name: str) -> torch.Generator:
+        generator = torch.Generator(device=self.device)
+        return generator.manual_seed(seed_for(self.task.seed, name, *self.models))
+
+
+class _Stopper:
+    """Early stopping of a chunk on the reference set; each model keeps its own best epoch."""
+
+    def __init__(self, chunk: _Chunk) -> None:
+        recipe = chunk.task.recipe
+        assert recipe.patience is not None
+        self._chunk, self._state = chunk, Patience(recipe.patience, len(chunk.models))
+        self.best = chunk.net.flat.clone()
+
+    def after_epoch(self) -> bool:
+        """Evaluates the reference loss, remembers improved models; True when all have stopped."""
+        task, net = self._chunk.task, self._chunk.net
+        assert isinstance(task.architecture, DenseArchitecture)
+        scores = logits(
+            task.architecture,
+            net.weights(),
+            task.data.reference_inputs,
+            shape=task.shape,
+            n_classes=task.n_classes,
+            device=task.device,
+        )
+        targets = task.data.reference_targets.cpu().expand(scores.shape[:2])
+        losses = -scores.log_softmax(-1).gather(-1, targets[..., None]).mean((1, 2))
+        better = self._state.improved(losses).to(net.flat.device)
+        best, now = net.views(self.best), net.parameters
+        for name in now:
+            best[name][better] = now[name][better]
+        return self._state.exhausted
+
+
+def _initial(task: Task, models: tuple[int, ...]) -> Weights:
+    """Initial weights: every model has its own generator, the same under every defense."""
+    states = []
+    for model in models:
+        generator = torch.Generator().manual_seed(seed_for(task.seed, "init", model))
+        states.append(task.architecture.build(task.shape, task.n_classes, generator).state_dict())
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+
+def _penalty_gradient(net: DenseNet, penalty: Penalty) -> Tensor:
+    leaf = net.flat.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(penalty(net.weights(leaf)).sum(), leaf)
+    return gradient

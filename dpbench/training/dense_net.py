@@ -1,0 +1,224 @@
+"""K multi-layer perceptrons as stacked matrices, with forward and backward passes written out.
+
+Every input carries a constant one, so that a layer is one matrix `(d_in + 1, d_out)` whose last row
+is the bias: one product per layer then gives the outputs, the gradient of weight and bias, and the
+per-example gradient norm |a|^2 |delta|^2 (Goodfellow 2015, arXiv:1510.01799). All large buffers are
+allocated once: on a CPU the traffic of temporaries costs more than the arithmetic.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dpbench.models.dense_layer import DenseLayer
+from dpbench.training.task import Weights
+
+
+class _Norm:
+    """Buffers of one LayerNorm: normalised inputs and inverse deviations of the last forward."""
+
+    def __init__(self, gain: Tensor, bias: Tensor) -> None:
+        self.gain, self.bias = gain, bias
+        self.normalised = self.inverse = gain
+
+    def forward(self, values: Tensor) -> None:
+        variance, mean = torch.var_mean(values, -1, correction=0, keepdim=True)
+        self.inverse = variance.add_(1e-5).rsqrt_()
+        self.normalised = (values - mean).mul_(self.inverse)
+        torch.addcmul(self.bias, self.normalised, self.gain, out=values)
+
+    def backward(self, delta: Tensor) -> Tensor:
+        scaled = delta * self.gain
+        mean = scaled.mean(-1, keepdim=True)
+        along = (scaled * self.normalised).mean(-1, keepdim=True)
+        return scaled.sub_(mean).sub_(self.normalised * along).mul_(self.inverse)
+
+
+class DenseNet:
+    """The parameters of K networks in one flat tensor, and the buffers of one batch.
+
+    Args:
+        layers: The network, first layer first.
+        models: K.
+        capacity: Largest batch that will be seen.
+        device: Torch device.
+    """
+
+    def __init__(
+        self, layers: Sequence[DenseLayer], *, models: int, capacity: int, device: torch.device
+    ) -> None:
+        self.layers, self.models, self.capacity = tuple(layers), models, capacity
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers:
+            self._shapes[layer.linear] = (models, layer.d_in + 1, layer.d_out)
+            if layer.norm is not None:
+                self._shapes[f"{layer.norm}.weight"] = (models, 1, layer.d_out)
+                self._shapes[f"{layer.norm}.bias"] = (models, 1, layer.d_out)
+        self.size = sum(math.prod(shape) for shape in self._shapes.values())
+        self.flat = torch.zeros(self.size, device=device)
+        self.parameters = self.views(self.flat)
+        self._norms = [
+            None
+            if layer.norm is None
+            else _Norm(
+                self.parameters[f"{layer.norm}.weight"], self.parameters[f"{layer.norm}.bias"]
+            )
+            for layer in self.layers
+        ]
+        rows = models * capacity
+        self._inputs = [
+            torch.ones(rows * (layer.d_in + 1), device=device) for layer in self.layers
+        ]
+        self._deltas = [torch.empty(rows * layer.d_out, device=device) for layer in self.layers]
+        self._drops: list[Tensor | None] = [None] * len(self.layers)
+        self._batch = 0
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Returns named views `(K, ...)` into a flat tensor laid out like the parameters."""
+        views, start = {}, 0
+        for name, shape in self._shapes.items():
+            stop = start + math.prod(shape)
+            views[name] = flat[start:stop].view(shape)
+            start = stop
+        return views
+
+    def load(self, weights: Weights, flat: Tensor | None = None) -> None:
+        """Copies stacked state-dict weights into the flat parameters."""
+        views = self.parameters if flat is None else self.views(flat)
+        for layer in self.layers:
+            views[layer.linear][:, :-1] = weights[f"{layer.linear}.weight"].transpose(1, 2)
+            views[layer.linear][:, -1] = weights[f"{layer.linear}.bias"]
+            for name in self._norm_names(layer):
+                views[name][:, 0] = weights[name]
+
+    def weights(self, flat: Tensor | None = None) -> Weights:
+        """Returns the flat parameters as stacked state-dict tensors (views, differentiable)."""
+        views = self.parameters if flat is None else self.views(flat)
+        result: Weights = {}
+        for layer in self.layers:
+            result[f"{layer.linear}.weight"] = views[layer.linear][:, :-1].transpose(1, 2)
+            result[f"{layer.linear}.bias"] = views[layer.linear][:, -1]
+            for name in self._norm_names(layer):
+                result[name] = views[name][:, 0]
+        return result
+
+    def input_rows(self, batch: int) -> Tensor:
+        """Returns the `(K * batch, d + 1)` buffer of the first layer's inputs, to be filled."""
+        self._batch = batch
+        width = self.layers[0].d_in + 1
+        return self._inputs[0][: self.models * batch * width].view(self.models * batch, width)
+
+    def forward(self, generator: torch.Generator | None = None) -> Tensor:
+        """Returns the logits `(K, batch, C)` of the filled input rows.
+
+        Args:
+            generator: Draws dropout masks; None evaluates without dropout.
+        """
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            outputs = self._outputs(number)
+            torch.bmm(self._activations(number), self.parameters[layer.linear], out=outputs)
+            if number < last:
+                self._activate(number, outputs, generator)
+        return outputs
+
+    def backward(self, delta: Tensor) -> None:
+        """Turns the loss gradient on the logits into the gradient on every layer's output."""
+        self._delta(len(self.layers) - 1).copy_(delta)
+        for number in range(len(self.layers) - 1, 0, -1):
+            layer, below = self.layers[number], self._delta(number - 1)
+            matrix = self.parameters[layer.linear][:, :-1].transpose(1, 2)
+            torch.bmm(self._linear_delta(number), matrix, out=below)
+            self._deactivate(number - 1, below)
+
+    def squared_norms(self, input_norms: Tensor) -> Tensor:
+        """Returns the squared norm `(K, batch)` of every example's gradient, after `backward`.
+
+        Args:
+            input_norms: `(K, batch)` squared norms of the first layer's inputs with their one.
+        """
+        total = input_norms.new_zeros(self.models, self._batch)
+        for number in range(len(self.layers)):
+            delta = self._linear_delta(number)
+            inputs = self._activations(number)
+            norms = input_norms if number == 0 else torch.linalg.vecdot(inputs, inputs)
+            total.addcmul_(torch.linalg.vecdot(delta, delta), norms)
+            norm = self._norms[number]
+            if norm is not None:
+                raw = self._delta(number)
+                gain = raw * norm.normalised
+                total.add_(torch.linalg.vecdot(gain, gain)).add_(torch.linalg.vecdot(raw, raw))
+        return total
+
+    def scale(self, factors: Tensor) -> None:
+        """Multiplies every example's gradient by its factor `(K, batch)`."""
+        for number in range(len(self.layers)):
+            self._delta(number).mul_(factors[..., None])
+
+    def accumulate(self, total: dict[str, Tensor], *, beta: float, alpha: float) -> None:
+        """Sets every view of `total` to `beta * view + alpha * (sum of example gradients)`."""
+        for number, layer in enumerate(self.layers):
+            view = total[layer.linear]
+            inputs = self._activations(number).transpose(1, 2)
+            torch.baddbmm(
+                view, inputs, self._linear_delta(number), beta=beta, alpha=alpha, out=view
+            )
+            norm = self._norms[number]
+            if norm is not None and layer.norm is not None:
+                raw = self._delta(number)
+                gain, bias = total[f"{layer.norm}.weight"], total[f"{layer.norm}.bias"]
+                gain.mul_(beta).add_((raw * norm.normalised).sum(1, keepdim=True), alpha=alpha)
+                bias.mul_(beta).add_(raw.sum(1, keepdim=True), alpha=alpha)
+
+    def _activate(self, number: int, outputs: Tensor, generator: torch.Generator | None) -> None:
+        layer, norm = self.layers[number], self._norms[number]
+        if norm is not None:
+            norm.forward(outputs)
+        if layer.activation == "relu":
+            outputs.relu_()
+        elif layer.activation == "tanh":
+            outputs.tanh_()
+        self._drops[number] = None
+        if generator is not None and layer.dropout > 0:
+            keep = 1 - layer.dropout
+            mask = torch.empty_like(outputs, memory_format=torch.contiguous_format)
+            self._drops[number] = mask.bernoulli_(keep, generator=generator).div_(keep)
+            outputs.mul_(mask)
+
+    def _deactivate(self, number: int, delta: Tensor) -> None:
+        layer, outputs, drop = self.layers[number], self._outputs(number), self._drops[number]
+        if drop is not None:
+            delta.mul_(drop)
+        if layer.activation == "relu":
+            torch.ops.aten.threshold_backward.grad_input(delta, outputs, 0, grad_input=delta)
+        elif layer.activation == "tanh":
+            # Dropped units have no gradient already; kept ones were scaled up by 1 / keep.
+            values = outputs if drop is None else outputs * (1 - layer.dropout)
+            delta.sub_(delta * values.square())
+
+    def _linear_delta(self, number: int) -> Tensor:
+        """The gradient on a linear layer's own output: below its LayerNorm, if it has one."""
+        norm = self._norms[number]
+        return self._delta(number) if norm is None else norm.backward(self._delta(number))
+
+    def _activations(self, number: int) -> Tensor:
+        width = self.layers[number].d_in + 1
+        buffer = self._inputs[number][: self.models * self._batch * width]
+        return buffer.view(self.models, self._batch, width)
+
+    def _outputs(self, number: int) -> Tensor:
+        """The layer's outputs, which live in the next layer's input buffer beside its ones."""
+        if number + 1 < len(self.layers):
+            return self._activations(number + 1)[..., :-1]
+        return self._delta(number)
+
+    def _delta(self, number: int) -> Tensor:
+        width = self.layers[number].d_out
+        buffer = self._deltas[number][: self.models * self._batch * width]
+        return buffer.view(self.models, self._batch, width)
+
+    @staticmethod
+    def _norm_names(layer: DenseLayer) -> tuple[str, ...]:
+        return () if layer.norm is None else (f"{layer.norm}.weight", f"{layer.norm}.bias")
