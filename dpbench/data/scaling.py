@@ -108,7 +108,8 @@ class Scaling:
 def _raw_units(raw: Array, *, is_image: bool) -> Array:
     """Returns pixels in [0, 1] as float32; columns as float64, or as float32 if that is exact."""
     if raw.dtype == np.uint8:
-        return raw / np.float32(255) if is_image else raw.astype(np.float32)
+        values = raw.astype(np.float32)
+        return values / 255 if is_image else values
     return raw.astype(np.float32 if is_image else np.float64, copy=False)
 
 

@@ -30,6 +30,21 @@ def materialise(construct: Callable[[], _M], generator: Generator) -> _M:
     return module
 
 
+def require_no_batch_norm(module: nn.Module) -> None:
+    """Refuses BatchNorm, which makes an example's gradient depend on the others in its batch.
+
+    Raises:
+        UserError: A layer is BatchNorm.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, _BatchNorm):
+            raise UserError(
+                f"model: layer '{name}' is {type(part).__name__}",
+                allowed="layers that treat each example alone",
+                next_step="use GroupNorm or LayerNorm",
+            )
+
+
 @torch.no_grad()
 def initialise(module: nn.Module, generator: Generator) -> None:
     """Draws all parameters from PyTorch's default distributions, in the order of the modules.
@@ -41,6 +56,7 @@ def initialise(module: nn.Module, generator: Generator) -> None:
     Raises:
         UserError: A layer is BatchNorm, keeps buffers, or has parameters of another kind.
     """
+    require_no_batch_norm(module)
     for name, part in module.named_modules():
         own = list(part.parameters(recurse=False))
         _require_known(part, name=name, has_parameters=bool(own))
@@ -55,16 +71,10 @@ def initialise(module: nn.Module, generator: Generator) -> None:
 
 
 def _require_known(part: nn.Module, *, name: str, has_parameters: bool) -> None:
-    where = f"layer '{name}' ({type(part).__name__})" if name else type(part).__name__
-    if isinstance(part, _BatchNorm):
-        raise UserError(
-            f"{where}: BatchNorm makes an example's gradient depend on the others in its batch",
-            next_step="use GroupNorm or LayerNorm",
-        )
     known = isinstance(part, nn.Linear | _ConvNd | nn.LayerNorm | nn.GroupNorm)
     if any(True for _ in part.buffers(recurse=False)) or (has_parameters and not known):
         raise UserError(
-            f"{where} has parameters or buffers whose initial values are not defined here",
+            f"model: layer '{name}' ({type(part).__name__}) has values with no known default",
             allowed="Linear, convolutions, LayerNorm, GroupNorm",
             next_step="build the network from these, or initialise it in your own Architecture",
         )

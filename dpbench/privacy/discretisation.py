@@ -5,8 +5,10 @@ import math
 import numpy as np
 
 # With this fraction of one step's loss deviation epsilon is less than 1e-3, typically 1e-5,
-# relatively too large; the cap on the points keeps a query below a few seconds.
+# relatively too large. The caps on the points of one step (a Python loop in dp_accounting) and of the
+# composition (an FFT) keep a query below a few seconds.
 _RESOLUTION = 1 / 50
+_STEP_POINTS = 100_000
 _POINTS = 400_000
 
 
@@ -19,7 +21,7 @@ def loss_interval(*, noise_multiplier: float, sampling_rate: float, steps: int) 
     mean, deviation = _step_loss(noise_multiplier, sampling_rate)
     composed = steps * mean + 20 * math.sqrt(steps) * deviation
     largest = math.log(sampling_rate) + (1 / noise_multiplier + 20) / (2 * noise_multiplier)
-    return max(_RESOLUTION * deviation, composed / _POINTS, largest / _POINTS)
+    return max(_RESOLUTION * deviation, composed / _POINTS, largest / _STEP_POINTS)
 
 
 def _step_loss(sigma: float, rate: float) -> tuple[float, float]:

@@ -12,7 +12,9 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from dpbench.report.palette import QUIET
 from dpbench.report.results import Results
@@ -37,10 +39,14 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 8.5,
     "figure.facecolor": "white",
     "hatch.linewidth": 0.6,
+    "patch.linewidth": 0.6,
     "text.parse_math": False,  # a '$' in a user's name is a dollar sign
     "svg.fonttype": "path",
     "svg.hashsalt": "dpbench",
 }
+
+
+DPI = 160
 
 
 @contextmanager
@@ -69,9 +75,8 @@ def canvas(
         share_y: All axes have one y axis.
         note: What the marks mean, where no legend says it.
     """
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09))
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)  # type: ignore[union-attr]
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     origin = f"{drawable(results.command)}   ·   run {drawable(results.key[:16])}"
     lines = [
@@ -96,7 +101,7 @@ def legend_beside(axes: Axes, handles: Sequence[Artist], *, handle_length: float
 
 
 def settle(figure: Figure) -> None:
-    """Lays the figure out once and for all: what is written later, or saved twice, moves nothing."""
+    """Lays the figure out once and for all: what is written later moves nothing."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -111,16 +116,18 @@ def drawable(text: str, *, limit: int = 400) -> str:
 
 def svg_bytes(figure: Figure) -> bytes:
     """Returns the figure as SVG without date and creator."""
-    return _saved(figure, "svg", dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    buffer, resolution = io.BytesIO(), figure.dpi
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    # The canvas's own writer: `savefig` would draw everything once more to lay it out again.
+    with house_style():
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
+    figure.dpi = resolution
+    return buffer.getvalue()
 
 
 def png_bytes(figure: Figure) -> bytes:
     """Returns the figure as PNG at 160 dots per inch, without the writer's name."""
-    return _saved(figure, "png", {"Software": None})
-
-
-def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     buffer = io.BytesIO()
     with house_style():
-        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from dpbench.report.main_table import interval
-from dpbench.report.results import Tables, epsilon_text
+from dpbench.report.results import Row, Tables, epsilon_text, records
 
 SAME_UTILITY = 0.01
 STRONG_LIMIT = 0.5
+NOTABLE_GAIN = 0.05
 
 
 def findings(run: Tables) -> list[str]:
@@ -19,7 +20,7 @@ def findings(run: Tables) -> list[str]:
     defended = points[points["defense"] != "none"]
     sentences = []
     if not undefended.empty:
-        first = undefended.iloc[0]
+        first = records(undefended)[0]
         sentences.append(
             f"Without a defense the models are {_accuracy(first)} accurate, and the best attack "
             f"reaches an advantage of {_advantage(first)} (0 is guessing, 1 is certainty)."
@@ -30,11 +31,11 @@ def findings(run: Tables) -> list[str]:
     return sentences
 
 
-def _at_equal_utility(defended: pd.DataFrame, undefended: pd.Series) -> list[str]:
+def _at_equal_utility(defended: pd.DataFrame, undefended: Row) -> list[str]:
     near = defended[defended["test_accuracy"] >= undefended["test_accuracy"] - SAME_UTILITY]
     if near.empty:
         return ["No defense stays within one point of that accuracy."]
-    least = near.loc[near["advantage"].idxmin()]
+    least = min(records(near), key=lambda row: float(row["advantage"]))
     return [
         f"Among the defenses within one point of that accuracy, {least['cell']} leaks least: "
         f"advantage {_advantage(least)} at {_accuracy(least)} accuracy."
@@ -46,7 +47,7 @@ def _with_guarantee(defended: pd.DataFrame) -> list[str]:
     strong = claims[claims["bound_advantage_mechanism"] <= STRONG_LIMIT]
     if strong.empty:
         return []
-    most = strong.loc[strong["test_accuracy"].idxmax()]
+    most = max(records(strong), key=lambda row: float(row["test_accuracy"]))
     return [
         f"Among the guarantees that keep every possible attack below advantage {STRONG_LIMIT:g}, "
         f"the most accurate is {most['cell']}: {_accuracy(most)} accurate, attacks reach "
@@ -56,31 +57,30 @@ def _with_guarantee(defended: pd.DataFrame) -> list[str]:
 
 
 def _only_hiding(run: Tables) -> list[str]:
-    best = run.best.set_index(["cell", "knowledge"])["advantage"].unstack()
-    if not {"static", "adaptive"} <= set(best.columns):
+    found = {(row["cell"], row["knowledge"]): float(row["advantage"]) for row in records(run.best)}
+    pairs = [
+        (cell, found.get((cell, "static"), math.nan), found.get((cell, "adaptive"), math.nan))
+        for cell in run.cells.loc[run.cells["defense"] != "none", "cell"]
+    ]
+    hidden = [pair for pair in pairs if pair[2] - pair[1] >= NOTABLE_GAIN]
+    if not hidden:
         return []
-    gained = (best["adaptive"] - best["static"]).drop(
-        run.cells.loc[run.cells["defense"] == "none", "cell"], errors="ignore"
-    )
-    gained = gained.sort_index().dropna()
-    if gained.empty or gained.max() < 0.05:
-        return []
-    cell = gained.idxmax()
+    cell, static, adaptive = max(hidden, key=lambda pair: pair[2] - pair[1])
     return [
         f"{cell} hides more than it protects: an attacker who does not know of it reaches "
-        f"{best.loc[cell, 'static']:.3f}, one who does {best.loc[cell, 'adaptive']:.3f}."
+        f"{static:.3f}, one who does {adaptive:.3f}."
     ]
 
 
-def _accuracy(row: pd.Series) -> str:
+def _accuracy(row: Row) -> str:
     text = interval(*_ends(row, "test_accuracy"), scale=100, digits=1)
     return text.replace(" [", " % [", 1) if "[" in text else f"{text} %"
 
 
-def _advantage(row: pd.Series) -> str:
+def _advantage(row: Row) -> str:
     return interval(*_ends(row, "advantage"))
 
 
-def _ends(row: pd.Series, name: str) -> tuple[float, float, float]:
+def _ends(row: Row, name: str) -> tuple[float, float, float]:
     value, low, high = (float(row.get(f"{name}{end}", math.nan)) for end in ("", "_low", "_high"))
     return value, low, high

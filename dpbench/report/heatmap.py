@@ -1,12 +1,10 @@
 """Every attack on every cell as one table of colours: advantage, and TPR at a low FPR."""
 
 import math
-from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -14,12 +12,18 @@ from matplotlib.patches import Rectangle
 
 from dpbench.report.canvas import canvas, drawable, house_style, settle
 from dpbench.report.palette import QUIET, Look, looks
-from dpbench.report.results import Results, Tables, tables
+from dpbench.report.results import Results, Row, Tables, records, tables
 
 TITLE = "Which attack finds what?"
+CAPTION = (
+    "Darker means that the attack finds more. Attacks that look alike on an undefended model "
+    "differ on a defended one, which is why one attack is not a measurement."
+)
 SIDE_BY_SIDE = 9
 GAPS = {"failed": "failed", "not_applicable": "–"}
 UNRESOLVED = "n.r."
+PALETTE = mpl.colormaps["YlGnBu"]
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB (ITU-R BT.709), close enough here
 NOTE = (
     "Rates of adaptive attacks; (0.12) is static only. "
     "– not applicable; n.r. not resolvable with so few non-members; hatched: failed."
@@ -68,8 +72,13 @@ def heatmap(results: Results) -> Figure | None:
     )
     with house_style():
         figure, panels = canvas(
-            results, TITLE, size=(max(size[0], 7.0), size[1]), grid=(1, 2) if wide else (2, 1), share_y=wide, note=NOTE
-        )  # fmt: skip
+            results,
+            TITLE,
+            size=(max(size[0], 7.0), size[1]),
+            grid=(1, 2) if wide else (2, 1),
+            share_y=wide,
+            note=NOTE,
+        )
         for axes, panel in zip(panels, _panels(run), strict=True):
             _draw(axes, run, names, panel)
         if wide:
@@ -90,34 +99,29 @@ def _panels(run: Tables) -> tuple[Panel, Panel]:
 def _draw(axes: Axes, run: Tables, names: list[str], panel: Panel) -> None:
     fields = _fields(run, names, panel)
     values = np.array([[field.value for field in row] for row in fields])
-    sns.heatmap(
-        np.maximum(values, panel.norm.vmin or 0.0),
-        ax=axes,
-        cmap=mpl.colormaps["YlGnBu"],
-        norm=panel.norm,
-        annot=np.array([[field.text for field in row] for row in fields]),
-        fmt="",
-        annot_kws={"fontsize": 7.5},
-        linewidths=0.6,
-        linecolor="white",
-        cbar=False,
-        xticklabels=[drawable(name, limit=30) for name in names],
-        yticklabels=[drawable(cell, limit=44) for cell in run.cells["cell"]],
-    )
-    axes.set_title(panel.title, color=QUIET)
-    axes.set_xlabel("")
-    axes.set_ylabel("")
-    axes.tick_params(length=0)
-    axes.tick_params(axis="x", labelrotation=40)
-    for label in axes.get_xticklabels():
-        label.set_horizontalalignment("right")
-        label.set_rotation_mode("anchor")
+    colors = PALETTE(panel.norm(np.maximum(values, panel.norm.vmin or 0.0)))
+    for y, x in np.ndindex(values.shape):
+        text = fields[y][x].text
+        if math.isnan(values[y, x]):
+            _gap(axes, x, y, text)
+            continue
+        axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colors[y, x], edgecolor="white"))
+        dark = colors[y, x, :3] @ LUMINANCE < 0.5
+        _write(axes, x, y, text, color="white" if dark else "#222222", size=7.5)
     for at in np.flatnonzero((run.cells["defense"] != run.cells["defense"].shift()).to_numpy())[1:]:
         axes.axhline(at, color="#555555", linewidth=0.8, zorder=4)
-    for y, x in np.argwhere(np.isnan(values)):
-        _gap(axes, x, y, fields[y][x].text)
-    for text in axes.texts:
-        text.set_in_layout(False)  # inside the axes: measuring hundreds of them takes seconds
+    axes.set_xlim(0, len(names))
+    axes.set_ylim(len(run.cells), 0)
+    axes.set_xticks(np.arange(len(names)) + 0.5, [drawable(name, limit=30) for name in names])
+    axes.set_yticks(
+        np.arange(len(run.cells)) + 0.5, [drawable(cell, limit=44) for cell in run.cells["cell"]]
+    )
+    axes.tick_params(length=0)
+    for label in axes.get_xticklabels():
+        label.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(panel.title, color=QUIET)
 
 
 class Field(NamedTuple):
@@ -128,29 +132,22 @@ class Field(NamedTuple):
 
 
 def _fields(run: Tables, names: list[str], panel: Panel) -> list[list[Field]]:
-    rows = run.attacks.to_dict("records")
-    found = {(row["cell"], row["label"], row["knowledge"]): row for row in rows}
+    found = {(row["cell"], row["label"], row["knowledge"]): row for row in records(run.attacks)}
     return [
         [
             _field(
-                found.get((cell.cell, name, "adaptive")),
-                found.get((cell.cell, name, "static")),
+                found.get((cell["cell"], name, "adaptive")),
+                found.get((cell["cell"], name, "static")),
                 panel,
-                otherwise=cell.status,
+                otherwise=cell["status"],
             )
             for name in names
         ]
-        for cell in run.cells.itertuples()
+        for cell in records(run.cells)
     ]
 
 
-def _field(
-    adaptive: dict[Hashable, Any] | None,
-    static: dict[Hashable, Any] | None,
-    panel: Panel,
-    *,
-    otherwise: str,
-) -> Field:
+def _field(adaptive: Row | None, static: Row | None, panel: Panel, *, otherwise: str) -> Field:
     row = adaptive or static
     status = row["status"] if row else otherwise if otherwise != "done" else "not run"
     if row is None or status != "done":
@@ -164,25 +161,20 @@ def _field(
 
 def _gap(axes: Axes, x: int, y: int, text: str) -> None:
     failed = text == GAPS["failed"]
-    axes.add_patch(
-        Rectangle(
-            (x, y),
-            1,
-            1,
-            facecolor="#EFEFEF",
-            edgecolor="#B5B5B5" if failed else "white",
-            hatch="////" if failed else None,
-            linewidth=0.6,
-            zorder=2,
-        )  # fmt: skip
+    edge, hatch = ("#B5B5B5", "////") if failed else ("white", None)
+    axes.add_patch(Rectangle((x, y), 1, 1, facecolor="#EFEFEF", edgecolor=edge, hatch=hatch))
+    _write(axes, x, y, text, color="#444444", size=6.5)
+
+
+def _write(axes: Axes, x: int, y: int, text: str, *, color: str, size: float) -> None:
+    written = axes.text(
+        x + 0.5, y + 0.5, text, ha="center", va="center_baseline", color=color, fontsize=size
     )
-    axes.text(
-        x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6.5, color="#444444", zorder=3
-    )
+    written.set_in_layout(False)  # it is inside the axes, and measuring hundreds takes seconds
 
 
 def _color_rows(panels: list[Axes], run: Tables, look: dict[str, Look]) -> None:
     """Writes each cell's name in the colour its family has in every figure."""
     for axes in panels:
         for label, family in zip(axes.get_yticklabels(), run.cells["defense"], strict=True):
-            label.set_color(look[family].color)
+            label.set_color(look[family].ink)

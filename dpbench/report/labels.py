@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
@@ -83,9 +82,7 @@ def place_labels(
 
 def _best_spot(axes: Axes, text: Annotation, taken: Floats) -> tuple[Floats, float]:
     """Moves the text to the first spot that covers least; returns its box and the area covered."""
-    canvas = axes.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    extent = text.get_window_extent(canvas.get_renderer())
+    extent = text.get_window_extent()
     size = np.array([extent.width, extent.height])
     unit = axes.figure.dpi / 72
     at = axes.transData.transform(text.xy)

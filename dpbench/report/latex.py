@@ -30,7 +30,7 @@ def latex_table(table: pd.DataFrame, *, comments: Sequence[str]) -> str:
     """
     lines = [f"% {' '.join(comment.split())}" for comment in comments]
     lines.append(rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}")
-    lines += [r"\toprule", _line(table.columns), r"\midrule"]
+    lines += [r"\toprule", _line(list(table.columns)), r"\midrule"]
     lines += [_line(row) for row in table.itertuples(index=False, name=None)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"

@@ -1,12 +1,10 @@
 """The main table: what each defense costs, what it leaks, and what it guarantees."""
 
 import math
-from collections.abc import Hashable
-from typing import Any
 
 import pandas as pd
 
-from dpbench.report.results import Tables, epsilon_text
+from dpbench.report.results import Row, Tables, epsilon_text, records
 
 COLUMNS = (
     "cell",
@@ -37,19 +35,27 @@ def main_numbers(run: Tables) -> pd.DataFrame:
 def main_table(run: Tables) -> pd.DataFrame:
     """Returns one row per cell as people read it: numbers with their 95 % intervals."""
     rows = main_numbers(run)
-    return pd.DataFrame([_row(row) for row in rows.to_dict("records")], columns=list(COLUMNS))
+    return pd.DataFrame([_row(row) for row in records(rows)], columns=list(COLUMNS))
 
 
 def attack_table(run: Tables) -> pd.DataFrame:
     """Returns the adaptive advantage of every attack on every cell, as people read it."""
     names = list(dict.fromkeys(run.attacks["label"]))
     adaptive = run.attacks[run.attacks["knowledge"] == "adaptive"]
-    found = {(row.cell, row.label): row for row in adaptive.itertuples()}
+    found = {(row["cell"], row["label"]): row for row in records(adaptive)}
     table = []
     for cell in run.cells["cell"]:
         rows = [found.get((cell, name)) for name in names]
         table.append([cell, *("–" if row is None else _advantage(row) for row in rows)])
     return pd.DataFrame(table, columns=["cell", *names])
+
+
+def attack_numbers(run: Tables) -> pd.DataFrame:
+    """Returns the adaptive advantages, one row per cell and one column per attack."""
+    adaptive = run.attacks[run.attacks["knowledge"] == "adaptive"]
+    wide = adaptive.pivot_table(index="cell", columns="label", values="advantage", sort=False)
+    names = [name for name in dict.fromkeys(run.attacks["label"]) if name in wide.columns]
+    return wide.reindex(index=run.cells["cell"], columns=names).reset_index()
 
 
 def interval(value: float, low: float, high: float, *, scale: float = 1, digits: int = 3) -> str:
@@ -62,7 +68,7 @@ def interval(value: float, low: float, high: float, *, scale: float = 1, digits:
     return f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
 
 
-def _row(row: dict[Hashable, Any]) -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
     if row["status"] != "done":
         return (row["cell"], row["status"].replace("_", " "), *["–"] * 5)
     rates = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in RATES]
@@ -82,5 +88,6 @@ def _row(row: dict[Hashable, Any]) -> tuple[str, ...]:
     )
 
 
-def _advantage(row: Any) -> str:
-    return f"{row.advantage:.3f}" if row.status == "done" else row.status.replace("_", " ")
+def _advantage(row: Row) -> str:
+    status = str(row["status"])
+    return f"{row['advantage']:.3f}" if status == "done" else status.replace("_", " ")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from matplotlib.colors import to_hex, to_rgb
+
 # Okabe & Ito (2008), a palette that the common kinds of colour blindness can tell apart.
 UNDEFENDED = "#111111"
 DP_SGD = "#0072B2"
@@ -20,6 +22,12 @@ class Look(NamedTuple):
 
     color: str
     marker: str
+
+    @property
+    def ink(self) -> str:
+        """The colour, dark enough for text on white."""
+        red, green, blue = to_rgb(self.color)
+        return to_hex((0.72 * red, 0.72 * green, 0.72 * blue))
 
 
 def looks(families: Iterable[str]) -> dict[str, Look]:

@@ -2,29 +2,50 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from dpbench.report.advantage_epsilon import advantage_epsilon
+from dpbench.report import advantage_epsilon, heatmap, roc, static_adaptive, utility_privacy
 from dpbench.report.canvas import png_bytes, svg_bytes
-from dpbench.report.heatmap import heatmap
 from dpbench.report.latex import latex_table
-from dpbench.report.main_table import attack_table, main_numbers, main_table
-from dpbench.report.page import page
+from dpbench.report.main_table import attack_numbers, attack_table, main_numbers, main_table
+from dpbench.report.page import Drawing, page
 from dpbench.report.results import Results as Results
 from dpbench.report.results import Tables, tables
-from dpbench.report.roc import roc
-from dpbench.report.static_adaptive import static_adaptive
-from dpbench.report.utility_privacy import utility_privacy
 
-FIGURES: dict[str, Callable[[Results], Figure | None]] = {
-    "utility_privacy": utility_privacy,
-    "advantage_epsilon": advantage_epsilon,
-    "roc": roc,
-    "heatmap": heatmap,
-    "static_adaptive": static_adaptive,
-}
+
+class FigureKind(NamedTuple):
+    """A figure of the report: its name, what its page says of it, and how it is drawn."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Results], Figure | None]
+
+
+FIGURES = (
+    FigureKind(
+        "utility_privacy",
+        utility_privacy.TITLE,
+        utility_privacy.CAPTION,
+        utility_privacy.utility_privacy,
+    ),
+    FigureKind(
+        "advantage_epsilon",
+        advantage_epsilon.TITLE,
+        advantage_epsilon.CAPTION,
+        advantage_epsilon.advantage_epsilon,
+    ),
+    FigureKind("roc", roc.TITLE, roc.CAPTION, roc.roc),
+    FigureKind("heatmap", heatmap.TITLE, heatmap.CAPTION, heatmap.heatmap),
+    FigureKind(
+        "static_adaptive",
+        static_adaptive.TITLE,
+        static_adaptive.CAPTION,
+        static_adaptive.static_adaptive,
+    ),
+)
 
 
 def render(results: Results, out: Path) -> None:
@@ -38,24 +59,23 @@ def render(results: Results, out: Path) -> None:
         out: The run's folder; it is created if need be.
     """
     run = tables(results)
-    drawn = _write_figures(results, out / "figures")
+    drawings = _write_figures(results, out / "figures")
     _write_tables(results, run, out / "tables")
-    _write(out / "report.html", page(results, run, drawn).encode())
+    _write(out / "report.html", page(results, run, drawings).encode())
 
 
-def _write_figures(results: Results, folder: Path) -> dict[str, bytes]:
-    """Returns the SVG bytes of the figures that could be drawn."""
-    drawn = {}
-    for name, draw in FIGURES.items():
-        figure = draw(results)
+def _write_figures(results: Results, folder: Path) -> list[Drawing]:
+    drawings = []
+    for kind in FIGURES:
+        figure = kind.draw(results)
         if figure is None:
             for suffix in ("svg", "png"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+                (folder / f"{kind.name}.{suffix}").unlink(missing_ok=True)
             continue
-        drawn[name] = svg_bytes(figure)
-        _write(folder / f"{name}.svg", drawn[name])
-        _write(folder / f"{name}.png", png_bytes(figure))
-    return drawn
+        drawings.append(Drawing(kind.name, kind.title, kind.caption, svg_bytes(figure)))
+        _write(folder / f"{kind.name}.svg", drawings[-1].svg)
+        _write(folder / f"{kind.name}.png", png_bytes(figure))
+    return drawings
 
 
 def _write_tables(results: Results, run: Tables, folder: Path) -> None:
@@ -63,17 +83,9 @@ def _write_tables(results: Results, run: Tables, folder: Path) -> None:
     readable = {"main": main_table(run), "attacks": attack_table(run)}
     for name, table in readable.items():
         _write(folder / f"{name}.tex", latex_table(table, comments=origin).encode())
-    for name, numbers in (("main", main_numbers(run)), ("attacks", _numbers(run))):
+    for name, numbers in (("main", main_numbers(run)), ("attacks", attack_numbers(run))):
         text = numbers.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         _write(folder / f"{name}.csv", text.encode())
-
-
-def _numbers(run: Tables) -> pd.DataFrame:
-    """Returns the adaptive advantages, one row per cell and one column per attack."""
-    adaptive = run.attacks[run.attacks["knowledge"] == "adaptive"]
-    wide = adaptive.pivot_table(index="cell", columns="label", values="advantage", sort=False)
-    names = [name for name in dict.fromkeys(run.attacks["label"]) if name in wide.columns]
-    return wide.reindex(index=run.cells["cell"], columns=names).reset_index()
 
 
 def _write(path: Path, content: bytes) -> None:

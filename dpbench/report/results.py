@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
+Row = Mapping[str, Any]
+"""One row of a table: column name to value."""
 
 CELL_TEXT = ("cell", "dataset", "model", "defense", "params", "status", "reason", "key")
 CELL_NUMBERS = (
@@ -107,10 +109,21 @@ def tables(results: Results) -> Tables:
     best = attacks[is_best & (attacks["status"] == "done")]
     best = best.drop_duplicates(["cell", "knowledge"], keep="last")
     single = _labelled(attacks[~is_best])
-    return Tables(cells, single, best.assign(named=[_named(row, single) for row in _rows(best)]))
+    labels = {
+        (name, _canonical(_loads(params))): label
+        for name, params, label in zip(
+            single["attack"], single["attack_params"], single["label"], strict=True
+        )
+    }
+    return Tables(cells, single, best.assign(named=[_named(row, labels) for row in records(best)]))
 
 
-def strongest(run: Tables, cell: str, *, knowledge: str = "adaptive") -> pd.Series | None:
+def records(frame: pd.DataFrame) -> list[Row]:
+    """Returns the rows of a table, in order."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def strongest(run: Tables, cell: str, *, knowledge: str = "adaptive") -> Row | None:
     """Returns the row of a cell's best attack: the chosen one if it is named, else the largest.
 
     The largest of many advantages is biased upward: use it to choose a curve, not as a number.
@@ -121,12 +134,10 @@ def strongest(run: Tables, cell: str, *, knowledge: str = "adaptive") -> pd.Seri
         & (run.attacks["status"] == "done")
         & run.attacks["advantage"].notna()
     ]
-    if rows.empty:
-        return None
     best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == knowledge)]
     named = rows[rows["label"].isin(best["named"])]
-    chosen = rows if named.empty else named
-    return chosen.sort_values("advantage", kind="stable").iloc[-1]
+    chosen = records(rows if named.empty else named)
+    return max(chosen, key=lambda row: float(row["advantage"]), default=None)
 
 
 def _typed(frame: pd.DataFrame, *, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
@@ -188,19 +199,17 @@ def _labelled(attacks: pd.DataFrame) -> pd.DataFrame:
     return attacks.assign(label=[labels[pair] for pair in pairs])
 
 
-def _named(best: Mapping[str, Any], attacks: pd.DataFrame) -> str:
+def _named(best: Row, labels: Mapping[tuple[str, str], str]) -> str:
+    """Returns the label of the attack that a `best` row has chosen, or at least its name."""
     chosen = _loads(best["attack_params"])
     if not isinstance(chosen, dict) or "attack" not in chosen:
         return ""
-    rows = attacks[attacks["attack"] == str(chosen["attack"])]
-    params = {key: value for key, value in chosen.items() if key != "attack"}
-    pairs = zip(rows["label"], rows["attack_params"], strict=True)
-    exact = [label for label, text in pairs if _loads(text) == params]
-    return str(exact[0]) if exact else str(chosen["attack"])
+    name = str(chosen.pop("attack"))
+    return labels.get((name, _canonical(chosen)), name)
 
 
-def _rows(frame: pd.DataFrame) -> list[Mapping[str, Any]]:
-    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+def _canonical(params: Any) -> str:
+    return json.dumps(params, sort_keys=True)
 
 
 def _loads(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""ROC curves on logarithmic axes: what a few false alarms buy the attacker, and what theory allows."""
+"""ROC curves on logarithmic axes: what a few false alarms buy, and what theory allows."""
 
 from typing import NamedTuple
 
@@ -12,9 +12,15 @@ from matplotlib.ticker import FuncFormatter
 
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
 from dpbench.report.palette import DP_SGD, QUIET, UNDEFENDED, looks
-from dpbench.report.results import Bools, Floats, Results, Tables, strongest, tables
+from dpbench.report.results import Bools, Floats, Results, Row, Tables, records, strongest, tables
 
 TITLE = "Who is caught without false alarms?"
+CAPTION = (
+    "An attacker who must not raise false alarms works at the left edge. A curve above the "
+    "dotted line there names members with confidence, even where its advantage is small. "
+    "Dashed curves are the limits of the mechanisms of the same colour. A curve ends at the "
+    "left where there are too few non-members to measure further."
+)
 FLOOR = 1e-4
 VERTICES = 240
 
@@ -30,8 +36,8 @@ class Curve(NamedTuple):
 def roc(results: Results) -> Figure | None:
     """Draws the strongest adaptive attack on a few telling cells.
 
-    The cells: undefended; the smallest, the middle and the largest finite epsilon; and the heuristic,
-    a defense without a guarantee, with the largest test accuracy minus advantage. A curve starts at
+    The cells: undefended; the smallest, the middle and the largest finite epsilon; and the
+    defense without a guarantee whose test accuracy minus advantage is largest. A curve starts at
     the smallest FPR that its non-members resolve. Bars at 1 % and 0.1 % FPR are 95 % intervals.
 
     Returns:
@@ -68,8 +74,8 @@ def _chosen(run: Tables) -> list[Curve]:
     if len(picks) == 1:
         shades = [DP_SGD]
     curves += [
-        Curve(row.cell, f"{row.defense} {row.strength}", shade)
-        for row, shade in zip(picks.itertuples(), shades, strict=True)
+        Curve(row["cell"], f"{row['defense']} {row['strength']}", shade)
+        for row, shade in zip(records(picks), shades, strict=True)
     ]
     heuristic = _best_heuristic(points)
     if heuristic is not None:
@@ -78,14 +84,15 @@ def _chosen(run: Tables) -> list[Curve]:
     return curves
 
 
-def _best_heuristic(points: pd.DataFrame) -> pd.Series | None:
+def _best_heuristic(points: pd.DataFrame) -> Row | None:
     claimed = points.loc[np.isfinite(points["epsilon"]), "defense"]
     rest = points[(points["defense"] != "none") & ~points["defense"].isin(claimed)]
     rest = rest.dropna(subset=["test_accuracy", "advantage"])
-    if rest.empty:
-        return None
-    merit = rest["test_accuracy"] - rest["advantage"]
-    return rest.loc[merit.idxmax()]
+    return max(
+        records(rest),
+        key=lambda row: float(row["test_accuracy"]) - float(row["advantage"]),
+        default=None,
+    )
 
 
 def _frame(axes: Axes) -> None:

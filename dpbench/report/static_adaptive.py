@@ -8,9 +8,13 @@ from matplotlib.lines import Line2D
 
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
 from dpbench.report.palette import QUIET, Look, looks
-from dpbench.report.results import Results, Tables, strongest, tables
+from dpbench.report.results import Results, Row, Tables, records, strongest, tables
 
 TITLE = "Does the defense hold once the attacker knows it?"
+CAPTION = (
+    "Hollow: the attacker prepared on undefended models. Filled: it prepared on models with "
+    "the same defense. Only the filled point says what the defense protects."
+)
 
 
 def static_adaptive(results: Results) -> Figure | None:
@@ -38,11 +42,11 @@ def static_adaptive(results: Results) -> Figure | None:
 
 def _pairs(run: Tables) -> pd.DataFrame:
     rows = []
-    for cell in run.cells[run.cells["status"] == "done"].itertuples():
-        pair = {kind: _best(run, cell.cell, kind) for kind in ("static", "adaptive")}
+    for cell in records(run.cells[run.cells["status"] == "done"]):
+        pair = {kind: _best(run, cell["cell"], kind) for kind in ("static", "adaptive")}
         if all(one is not None for one in pair.values()):
             rows.append(
-                {"cell": cell.cell, "defense": cell.defense}
+                {"cell": cell["cell"], "defense": cell["defense"]}
                 | {
                     f"{kind}{end}": one[f"advantage{end}"]
                     for kind, one in pair.items()
@@ -53,16 +57,16 @@ def _pairs(run: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _best(run: Tables, cell: str, kind: str) -> pd.Series | None:
+def _best(run: Tables, cell: str, kind: str) -> Row | None:
     best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == kind)]
     best = best.dropna(subset=["advantage"])
-    return strongest(run, cell, knowledge=kind) if best.empty else best.iloc[0]
+    return strongest(run, cell, knowledge=kind) if best.empty else records(best)[0]
 
 
 def _frame(axes: Axes, pairs: pd.DataFrame, look: dict[str, Look]) -> None:
     axes.set_yticks(range(len(pairs)), [drawable(cell, limit=44) for cell in pairs["cell"]])
     for label, family in zip(axes.get_yticklabels(), pairs["defense"], strict=True):
-        label.set_color(look[family].color)
+        label.set_color(look[family].ink)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -82,14 +86,10 @@ def _draw(axes: Axes, pairs: pd.DataFrame, look: dict[str, Look]) -> None:
 
 
 def _legend() -> list[Line2D]:
-    look = {"color": QUIET, "marker": "o", "linewidth": 0, "markersize": 6}
     return [
-        Line2D(
-            [],
-            [],
-            markerfacecolor="white",
-            label="static: the attacker trains\nwithout the defense",
-            **look,
-        ),
-        Line2D([], [], label="adaptive: the attacker trains\nwith the defense", **look),
+        Line2D([], [], color=QUIET, marker="o", linewidth=0, markerfacecolor=face, label=label)
+        for face, label in (
+            ("white", "static: the attacker trains\nwithout the defense"),
+            (QUIET, "adaptive: the attacker trains\nwith the defense"),
+        )
     ]

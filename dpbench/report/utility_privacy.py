@@ -1,4 +1,4 @@
-"""The headline figure: test accuracy against what the best attack finds, with the theory's limit."""
+"""The headline figure: test accuracy against what the best attack finds, below theory's limit."""
 
 import math
 
@@ -12,9 +12,16 @@ from matplotlib.ticker import FuncFormatter
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside
 from dpbench.report.labels import Label, place_labels
 from dpbench.report.palette import ALARM, FAINT, QUIET, Look, looks
-from dpbench.report.results import Floats, Results, tables
+from dpbench.report.results import Floats, Results, records, tables
 
 TITLE = "Which privacy defense is worth the accuracy it costs?"
+CAPTION = (
+    "Each point is one defense at one strength. To the right, models are more accurate; lower "
+    "down, the best attack finds less. Lines join one defense from its strongest to its "
+    "weakest setting. The short dashes above a point are limits: with the guarantee of that "
+    "point no attack, known or unknown, can lie above the dark dash. The pale dash is what "
+    "follows from (ε, δ) alone, which is far less than the mechanism itself guarantees."
+)
 
 
 def utility_privacy(results: Results) -> Figure | None:
@@ -66,23 +73,37 @@ def _frame(axes: Axes, points: pd.DataFrame) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
     axes.set_xlabel("test accuracy")
     axes.set_ylabel("advantage of the best attack\n0 = guessing, 1 = every member found")
-    axes.set_title("each point is one defense at one strength: right is useful, low is private",
-                   color=QUIET)  # fmt: skip
-    axes.annotate("better ↘", (1, 0), (-4, 7), xycoords=("axes fraction", "data"), color=QUIET,
-                  textcoords="offset points", ha="right", fontsize=11, style="italic")  # fmt: skip
+    axes.set_title(
+        "each point is one defense at one strength: right is useful, low is private", color=QUIET
+    )
+    axes.annotate(
+        "better ↘",
+        (1, 0),
+        (-4, 7),
+        xycoords=("axes fraction", "data"),
+        color=QUIET,
+        textcoords="offset points",
+        ha="right",
+        fontsize=11,
+        style="italic",
+    )
     undefended = points[points["defense"] == "none"]
-    for row in undefended.itertuples():
-        axes.axvline(row.test_accuracy, color=FAINT, linewidth=1.0, zorder=1)
-        axes.axhline(row.advantage, color=FAINT, linewidth=1.0, zorder=1)
+    for row in records(undefended):
+        axes.axvline(row["test_accuracy"], color=FAINT, linewidth=1.0, zorder=1)
+        axes.axhline(row["advantage"], color=FAINT, linewidth=1.0, zorder=1)
 
 
 def _family(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
     claimed = _is_claimed(rows)
     if len(rows) > 1:
         axes.plot(
-            rows["test_accuracy"], rows["advantage"], color=look.color, zorder=2,
-            linewidth=1.8 if claimed else 1.0, alpha=1.0 if claimed else 0.45,
-        )  # fmt: skip
+            rows["test_accuracy"],
+            rows["advantage"],
+            color=look.color,
+            zorder=2,
+            linewidth=1.8 if claimed else 1.0,
+            alpha=1.0 if claimed else 0.45,
+        )
     axes.errorbar(
         rows["test_accuracy"],
         rows["advantage"],
@@ -112,38 +133,66 @@ def _is_claimed(rows: pd.DataFrame) -> bool:
 def _limits(axes: Axes, points: pd.DataFrame, look: dict[str, Look]) -> None:
     """Draws each guarantee as a dash, or as an arrow head at the edge when it is off the chart."""
     top = axes.get_ylim()[1]
-    for row in points[np.isfinite(points["epsilon"])].itertuples():
-        color = look[row.defense].color
-        bounds = ((row.bound_advantage_mechanism, 1.0), (row.bound_advantage_epsilon, 0.4))
+    for row in records(points[np.isfinite(points["epsilon"])]):
+        x, color = row["test_accuracy"], look[row["defense"]].color
+        bounds = ((row["bound_advantage_mechanism"], 1.0), (row["bound_advantage_epsilon"], 0.4))
         for bound, alpha in bounds:
             marker = "_" if bound < min(top, 1.0) else "^" if alpha == 1 else ""
             if not marker or math.isnan(bound):
                 continue
             end = min(bound, top)
-            axes.plot([row.test_accuracy] * 2, [row.advantage, end], ":", color=color, alpha=alpha,
-                      linewidth=1.0, zorder=2)  # fmt: skip
-            axes.plot(row.test_accuracy, end, marker, color=color, alpha=alpha, clip_on=False,
-                      markersize=15 if marker == "_" else 8, markeredgewidth=2.4 if marker == "_" else 0, zorder=3)  # fmt: skip
+            axes.plot(
+                [x, x],
+                [row["advantage"], end],
+                ":",
+                color=color,
+                alpha=alpha,
+                linewidth=1.0,
+                zorder=2,
+            )
+            axes.plot(
+                x,
+                end,
+                marker,
+                color=color,
+                alpha=alpha,
+                clip_on=False,
+                markersize=15 if marker == "_" else 8,
+                markeredgewidth=2.4 if marker == "_" else 0,
+                zorder=3,
+            )
 
 
 def _alarms(axes: Axes, points: pd.DataFrame) -> None:
     violating = points[points["violates_bound"].eq(True)]
     if not violating.empty:
         axes.plot(
-            violating["test_accuracy"], violating["advantage"], "o", markersize=17, fillstyle="none",
-            color=ALARM, markeredgewidth=2.0, zorder=5, label="violates its bound",
-        )  # fmt: skip
+            violating["test_accuracy"],
+            violating["advantage"],
+            "o",
+            markersize=17,
+            fillstyle="none",
+            color=ALARM,
+            markeredgewidth=2.0,
+            zorder=5,
+            label="violates its bound",
+        )
 
 
 def _legend(points: pd.DataFrame, look: dict[str, Look], *, missing: int) -> list[Line2D]:
     handles = [
         Line2D(
-            [], [], color=look[family].color, marker=look[family].marker, linewidth=0,
-            markersize=13 if family == "none" else 7, markeredgecolor="white",
+            [],
+            [],
+            color=look[family].color,
+            marker=look[family].marker,
+            linewidth=0,
+            markersize=13 if family == "none" else 7,
+            markeredgecolor="white",
             label=drawable("undefended" if family == "none" else family, limit=32),
         )
         for family in dict.fromkeys(points["defense"])
-    ]  # fmt: skip
+    ]
     blank = Line2D([], [], linewidth=0, label=" ")
     handles += [blank, _mark("|", QUIET, "95 % interval", width=1.2)]
     claimed = points[np.isfinite(points["epsilon"])]
@@ -165,7 +214,7 @@ def _legend(points: pd.DataFrame, look: dict[str, Look], *, missing: int) -> lis
                 linewidth=0,
                 markersize=10,
                 label="violates its bound",
-            )  # fmt: skip
+            )
         )
     if missing:
         cells = "1 cell" if missing == 1 else f"{missing} cells"
@@ -175,22 +224,32 @@ def _legend(points: pd.DataFrame, look: dict[str, Look], *, missing: int) -> lis
 
 def _mark(marker: str, color: str, label: str, *, alpha: float = 1.0, width: float = 2.4) -> Line2D:
     size = 5 if marker == "^" else 12
-    return Line2D([], [], color=color, marker=marker, alpha=alpha, linewidth=0, markersize=size,
-                  markeredgewidth=width, label=label)  # fmt: skip
+    return Line2D(
+        [],
+        [],
+        color=color,
+        marker=marker,
+        alpha=alpha,
+        linewidth=0,
+        markersize=size,
+        markeredgewidth=width,
+        label=label,
+    )
 
 
 def _labels(axes: Axes, points: pd.DataFrame, look: dict[str, Look]) -> None:
     """Labels the undefended cell and every guarantee; other cells where there is room."""
     wanted = []
-    for row in points.itertuples():
-        text = {"": row.defense, "ε=∞": "ε=∞ (clip only)"}.get(row.strength, row.strength)
-        required = row.defense == "none" or row.strength.startswith("ε=")
+    for row in records(points):
+        family, strength = str(row["defense"]), str(row["strength"])
+        text = {"": family, "ε=∞": "ε=∞ (clip only)"}.get(strength, strength)
+        required = family == "none" or strength.startswith("ε=")
         wanted.append(
             Label(
-                x=row.test_accuracy,
-                y=row.advantage,
-                text="undefended" if row.defense == "none" else drawable(text, limit=24),
-                color=look[row.defense].color,
+                x=row["test_accuracy"],
+                y=row["advantage"],
+                text="undefended" if family == "none" else drawable(text, limit=24),
+                color=look[family].ink,
                 required=required,
                 weight="bold" if required else "normal",
             )
@@ -217,7 +276,7 @@ def _merged(labels: list[Label], axes: Axes) -> list[Label]:
 
 
 def _ink(points: pd.DataFrame, *, top: float) -> Floats:
-    """Returns `(n, 2)` points that labels should not cover: markers, intervals, dashes and joining lines."""
+    """Returns `(n, 2)` points that labels should not cover: markers, intervals, limits, lines."""
     x, y = points["test_accuracy"], points["advantage"]
     ink = [
         *((x, points[column]) for column in ("advantage", "advantage_low", "advantage_high")),
@@ -233,5 +292,5 @@ def _ink(points: pd.DataFrame, *, top: float) -> Floats:
             (along_x + part * along_x.diff(), along_y + part * along_y.diff())
             for part in np.linspace(-1, 0, 20)
         ]
-    flat = np.concatenate([np.column_stack(pair) for pair in ink])
+    flat: Floats = np.concatenate([np.column_stack(pair) for pair in ink])
     return flat[np.isfinite(flat).all(axis=1)]

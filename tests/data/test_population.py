@@ -11,7 +11,7 @@ from given_data import images, population_of, table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpbench.data import Canaries, PopulationSpec, load_population, membership
+from dpbench.data import Canaries, Population, PopulationSpec, load_population, membership
 from dpbench.errors import UserError
 
 RAW = images(n=400, side=4, n_classes=5)
@@ -42,11 +42,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
     assert first.pool_x.tobytes() == again.pool_x.tobytes()
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(population_of(RAW, pool=50))])
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Population) if f.init])
 def test_the_digest_covers_every_field(field):
     population = population_of(RAW, pool=50)
-    if field == "digest":
-        return
     value = getattr(population, field)
     changes = {
         "n_classes": 6,

@@ -1,6 +1,7 @@
 """A user's own file: every accepted form, and every hostile one."""
 
 import io
+import re
 import struct
 import zipfile
 
@@ -113,11 +114,11 @@ def test_inputs_that_are_refused(tmp_path, x, message):
         load(saved(tmp_path, x=x, y=Y))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -4e38])
 def test_nan_and_infinity_name_the_column(tmp_path, value):
     x = X.copy()
     x[17, 2] = value
-    with pytest.raises(UserError, match=rf"column '2', row 17: {value}"):
+    with pytest.raises(UserError, match=rf"column '2', row 17: {re.escape(str(value))}"):
         load(saved(tmp_path, x=x, y=Y))
 
 

@@ -1,0 +1,133 @@
+"""Self-examination: does this installation compute what it should?"""
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dpbench.errors import UserError
+
+
+class Finding(NamedTuple):
+    """The result of one check.
+
+    Attributes:
+        check: What was checked.
+        ok: Whether it is as it should be.
+        detail: What was found.
+    """
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def examine(data_dir: Path | None) -> Iterator[Finding]:
+    """Yields findings about versions, data, accounting and engines; takes a few seconds."""
+    packages = ("torch", "torchvision", "opacus", "dp-accounting", "numpy", "pandas", "seaborn")
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    yield Finding("versions", "missing" not in versions, versions)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("machine", True, f"Python {platform.python_version()}, {cores} cores, {_device()}")
+    yield _embedded_data()
+    yield _downloaded_data(data_dir)
+    yield _accounting()
+    yield _engines()
+    yield _writable()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+
+
+def _embedded_data() -> Finding:
+    from dpbench.data import PopulationSpec, load_population
+
+    sizes = []
+    try:
+        for name in ("fashion_mnist", "letter", "adult"):
+            spec = PopulationSpec(dataset=name, pool=1000, reference=1000)
+            sizes.append(f"{name} {load_population(spec, seed=0, data_dir=None).shape}")
+    except UserError as error:
+        return Finding("embedded data", False, str(error))
+    return Finding("embedded data", True, ", ".join(sizes))
+
+
+def _downloaded_data(data_dir: Path | None) -> Finding:
+    from dpbench.data import PopulationSpec, load_population
+
+    present, absent = [], []
+    for name in ("mnist", "cifar10", "location", "purchase100", "texas100"):
+        try:
+            spec = PopulationSpec(dataset=name, pool=100, reference=100, test=100)
+            load_population(spec, seed=0, data_dir=data_dir)
+            present.append(name)
+        except UserError:
+            absent.append(name)
+    detail = f"present: {', '.join(present) or 'none'}; to download: {', '.join(absent) or 'none'}"
+    return Finding("downloaded data", True, detail)
+
+
+def _accounting() -> Finding:
+    """The exact total variation of DP-SGD at sigma 1, q .01, T 1000 is .182 (docs/bounds.md)."""
+    from dpbench import privacy
+
+    event = privacy.SampledGaussian(noise_multiplier=1.0, sampling_rate=0.01, steps=1000).event()
+    epsilon, advantage = privacy.epsilon(event, 1e-5), privacy.advantage(event)
+    ok = abs(epsilon - 1.878) < 0.02 and abs(advantage - 0.182) < 0.002
+    return Finding("accounting", ok, f"epsilon {epsilon:.3f}, advantage bound {advantage:.4f}")
+
+
+def _engines() -> Finding:
+    """Both engines must take the same clipped full-batch step from the same weights."""
+    import torch
+
+    from dpbench.models import MLP
+    from dpbench.training import autograd, dense
+    from dpbench.training.recipe import Recipe
+    from dpbench.training.task import Mechanism, Task, TrainingData
+
+    rng = np.random.default_rng(0)
+    inputs = torch.from_numpy(rng.standard_normal((64, 8), dtype=np.float32))
+    targets = torch.from_numpy(rng.integers(0, 3, 64))
+    recipe = Recipe(epochs=3, sampling_rate=1.0, momentum=0.0)
+    task = Task(
+        architecture=MLP(hidden=(8,)),
+        shape=(8,),
+        n_classes=3,
+        recipe=recipe,
+        sampling=recipe.sampling(64),
+        mechanism=Mechanism(max_grad_norm=0.5, noise_multiplier=0.0),
+        loss=None,
+        regularise=None,
+        data=TrainingData(inputs, targets, inputs, targets),
+        members=torch.ones(2, 64, dtype=torch.bool),
+        seed=0,
+        models=(0, 1),
+        checkpoints=(3,),
+    )
+    one, other = dense.fit(task)[3], autograd.fit(task)[3]
+    gap = max(float((one[name] - other[name]).abs().max()) for name in one)
+    return Finding("engines", gap < 1e-5, f"largest difference after 3 clipped steps: {gap:.1e}")
+
+
+def _writable() -> Finding:
+    try:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            return Finding("folder", True, f"{Path(folder).parent.resolve()} can be written")
+    except OSError as error:
+        return Finding("folder", False, f"{Path.cwd()}: {error}")

@@ -1,0 +1,263 @@
+"""The autograd engine: any `nn.Module`, one model at a time.
+
+Under DP-SGD, Opacus computes the per-example gradients, clips them and adds the noise; the sampling
+rate, the number of steps and the denominator are ours (`Sampling`).
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from dpbench.models.base import Architecture
+from dpbench.models.dropout import drive_dropout
+from dpbench.models.initialise import require_no_batch_norm
+from dpbench.seeds import seed_for
+from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
+from dpbench.training.schedule import learning_rates
+from dpbench.training.snapshots import Averager, Patience
+from dpbench.training.task import (
+    Mechanism,
+    Progress,
+    Snapshots,
+    Task,
+    TrainingData,
+    Weights,
+    require_finite,
+)
+
+# Per-example gradients held at once, in floats (256 MiB); larger batches are clipped in parts.
+_GRADIENTS_AT_ONCE = 1 << 26
+_EVALUATION_BATCH = 1024
+
+_Step = Callable[[Tensor], None]
+"""Takes one optimizer step on the pool rows `(B,)`; B may be zero under Poisson sampling."""
+
+
+def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
+    """Trains the K models of a task one after another.
+
+    Returns:
+        Checkpoint step to stacked weights, on the CPU.
+
+    Raises:
+        Diverged: A weight is not finite.
+        UserError: A model has no members, or the network has BatchNorm.
+    """
+    data = _on_device(task)
+    total, kept = len(task.models), []
+    for position in range(total):
+
+        def report(fraction: float, position: int = position) -> None:
+            progress((position + fraction) / total)
+
+        kept.append(_Training(task, data, position).run(report))
+    return {
+        step: {name: torch.stack([one[step][name] for one in kept]) for name in kept[0][step]}
+        for step in task.checkpoints
+    }
+
+
+def logits(
+    architecture: Architecture,
+    weights: Weights,
+    inputs: Tensor,
+    *,
+    shape: tuple[int, ...],
+    n_classes: int,
+    device: str = "cpu",
+) -> Tensor:
+    """Returns the logits `(K, N, C)` of K models on inputs `(N, *shape)`, on the CPU."""
+    network = architecture.build(shape, n_classes, torch.Generator()).to(device)
+    models = len(next(iter(weights.values())))
+    result = torch.empty(models, len(inputs), n_classes)
+    for model in range(models):
+        network.load_state_dict({name: value[model] for name, value in weights.items()})
+        result[model] = _evaluate(network, inputs, device)
+    return result
+
+
+class _Training:
+    """One model of a task, from its first step to its last checkpoint."""
+
+    def __init__(self, task: Task, data: TrainingData, position: int) -> None:
+        self.task, self.data = task, data
+        self.model = task.models[position]
+        self.members = task.members[position : position + 1].to(task.device)
+        build = torch.Generator().manual_seed(seed_for(task.seed, "init", self.model))
+        network = task.architecture.build(task.shape, task.n_classes, build).to(task.device)
+        require_no_batch_norm(network)
+        drive_dropout(network, self._generator("dropout"))
+        self.network, self.flat = network, _flatten(network)
+        self.optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=task.recipe.lr,
+            momentum=task.recipe.momentum,
+            weight_decay=task.recipe.weight_decay,
+        )
+
+    def run(self, progress: Progress) -> Snapshots:
+        """Takes every step up to the last checkpoint."""
+        task, kept = self.task, dict[int, Tensor]()
+        averager = Averager(task.checkpoints, task.recipe.averaging)
+        stopper = _Stopper(self, task.recipe.patience) if task.recipe.patience else None
+        per_epoch = max(1, round(task.sampling.steps_per_epoch))
+        rates = learning_rates(task.recipe, task.sampling)
+        last = task.checkpoints[-1]
+        take = self._private(task.mechanism) if task.mechanism else self._plain
+        self.network.train()
+        for step, batch in enumerate(self._batches(last), 1):
+            self.optimizer.param_groups[0]["lr"] = rates[step - 1]
+            take(_rows(batch))
+            released = averager.after(step, self.flat)
+            if released is not None:
+                kept[step] = released
+            if step % per_epoch == 0 or step == last:
+                require_finite({f"parameters of model {self.model}": self.flat}, step=step)
+                progress(step / last)
+                if stopper is not None and stopper.after_epoch():
+                    break
+        if stopper is not None:
+            kept[last] = stopper.best
+            kept = {step: kept.get(step, stopper.best) for step in task.checkpoints}
+        return {step: self._weights(flat) for step, flat in kept.items()}
+
+    def _plain(self, rows: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss = self._losses(rows).mean()
+        if self.task.regularise is not None:
+            loss = loss + self.task.regularise(self._stacked()).sum()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+
+    def _private(self, mechanism: Mechanism) -> _Step:
+        # Imported here because Opacus takes two seconds that plain training need not wait.
+        from opacus.grad_sample import GradSampleModule
+        from opacus.optimizers import DPOptimizer
+
+        GradSampleModule(self.network, loss_reduction="sum")
+        optimizer = DPOptimizer(
+            self.optimizer,
+            noise_multiplier=mechanism.noise_multiplier,
+            max_grad_norm=mechanism.max_grad_norm,
+            expected_batch_size=self.task.sampling.batch,
+            loss_reduction="mean",
+            generator=self._generator("noise"),
+        )
+        at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat))
+
+        def step(rows: Tensor) -> None:
+            parts = torch.split(rows, at_once)
+            for number, part in enumerate(parts, 1):
+                optimizer.zero_grad()
+                self._example_gradients(part)
+                if number < len(parts):
+                    optimizer.signal_skip_step()  # clip and sum only
+                optimizer.pre_step()
+            # Decay and penalty follow the noise: they are post-processing and cost no privacy.
+            self._add_penalty_gradient()
+            self.optimizer.step()
+
+        return step
+
+    def _example_gradients(self, rows: Tensor) -> None:
+        """Leaves each example's gradient in its parameters' `grad_sample`."""
+        if len(rows) == 0:
+            for parameter in self.network.parameters():
+                empty = parameter.new_zeros(0, *parameter.shape)
+                parameter.grad_sample = empty  # type: ignore[attr-defined]
+            return
+        with warnings.catch_warnings():
+            # Opacus hooks the first layer too, whose inputs need no gradient; torch warns about it
+            # since https://github.com/pytorch/pytorch/pull/155339.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            torch.autograd.backward(self._losses(rows).sum())
+
+    def _losses(self, rows: Tensor) -> Tensor:
+        """Returns the training loss of each example `(B,)`."""
+        outputs, targets = self.network(self.data.inputs[rows]), self.data.targets[rows]
+        if self.task.loss is None:
+            return functional.cross_entropy(outputs, targets, reduction="none")
+        return self.task.loss(outputs, targets)
+
+    def _add_penalty_gradient(self) -> None:
+        if self.task.regularise is None:
+            return
+        parameters = list(self.network.parameters())
+        penalty = self.task.regularise(self._stacked()).sum()
+        gradients = torch.autograd.grad(penalty, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None and parameter.grad is not None:
+                parameter.grad.add_(gradient)
+
+    def _stacked(self) -> Weights:
+        return {name: value[None] for name, value in self.network.named_parameters()}
+
+    def _weights(self, flat: Tensor) -> Weights:
+        """Returns flat parameters as a state dict on the CPU."""
+        self.flat.copy_(flat)
+        state = self.network.state_dict()
+        return {name: value.detach().float().cpu().clone() for name, value in state.items()}
+
+    def _batches(self, steps: int) -> Iterator[Batch]:
+        generator, sampling = self._generator("batches"), self.task.sampling
+        if self.task.mechanism is None:
+            return shuffled_batches(self.members, max(1, round(sampling.batch)), steps, generator)
+        return poisson_batches(self.members, sampling.rate, steps, generator)
+
+    def _generator(self, name: str) -> Generator:
+        seed = seed_for(self.task.seed, name, self.model)
+        return torch.Generator(device=self.task.device).manual_seed(seed)
+
+
+class _Stopper:
+    """Early stopping on the reference set."""
+
+    def __init__(self, training: _Training, patience: int) -> None:
+        self._training, self._state = training, Patience(patience, 1)
+        self.best = training.flat.clone()
+
+    def after_epoch(self) -> bool:
+        """Evaluates the reference loss and keeps better weights; True when training should stop."""
+        training = self._training
+        data = training.data
+        outputs = _evaluate(training.network, data.reference_inputs, training.task.device)
+        training.network.train()
+        loss = functional.cross_entropy(outputs, data.reference_targets.cpu())
+        if self._state.improved(loss[None]):
+            self.best.copy_(training.flat)
+        return self._state.exhausted
+
+
+def _on_device(task: Task) -> TrainingData:
+    """Returns the data where the models are; images as channels_last, which convolutions prefer."""
+    inputs, targets, reference, labels = task.data
+    inputs = inputs.to(task.device)
+    if inputs.dim() == 4:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    return TrainingData(inputs, targets.to(task.device), reference.to(task.device), labels)
+
+
+def _flatten(network: nn.Module) -> Tensor:
+    """Moves all parameters into one vector of which they become views, and returns it."""
+    parameters = list(network.parameters())
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.data = piece.view(parameter.shape)
+    return flat
+
+
+def _rows(batch: Batch) -> Tensor:
+    """Returns the pool rows of a single model's batch, which is padded only when it is empty."""
+    return batch.index[0] if batch.mask is None else batch.index[0, :0]
+
+
+@torch.no_grad()
+def _evaluate(network: nn.Module, inputs: Tensor, device: str) -> Tensor:
+    """Returns the network's logits `(N, C)` on the CPU, and leaves it in evaluation mode."""
+    network.eval()
+    blocks = torch.split(inputs, _EVALUATION_BATCH)
+    return torch.cat([network(block.to(device)).float().cpu() for block in blocks])
