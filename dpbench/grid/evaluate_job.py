@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dpbench.attacks import NotApplicable
 from dpbench.grid.job import Context, Job, Output
-from dpbench.metrics import evaluate
+from dpbench.metrics import evaluate, transferred_advantage
 from dpbench.seeds import rng_for
 
 # Which models select the strongest attack and which report it (metrics fold m % 2).
@@ -41,9 +41,14 @@ class EvaluateJob(Job):
         )
         if np.ptp(scores) == 0 and np.ptp(source) == 0:
             raise NotApplicable("every score is equal: the attack decided nothing")
-        row = _evaluate(context, self.key, scores, source, self.delta, fold=None)
-        chosen = _evaluate(context, self.key, scores, source, self.delta, fold=_SELECT)
-        return Output(row | {"selection_advantage": chosen["advantage"]})
+        row = _evaluate(context, scores, source, self.delta)
+        advantage = transferred_advantage(
+            scores,
+            context.challenge_members,
+            source=source,
+            models=_fold(context, _SELECT),
+        )
+        return Output(row | {"selection_advantage": advantage})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,21 +75,23 @@ class BestJob(Job):
         winner = max(finished, key=lambda number: (advantages[number], -number))
         job = self.candidates[winner]
         scores, source = store.array(job.scores, "scores"), store.array(job.source, "scores")
-        row = _evaluate(context, self.key, scores, source, job.delta, fold=_REPORT)
+        row = _evaluate(context, scores, source, job.delta, _fold(context, _REPORT))
         return Output(row | {"winner": winner})
+
+
+def _fold(context: Context, fold: int) -> NDArray[np.int64]:
+    models = np.arange(context.grid.models)
+    return models[models % 2 == fold]
 
 
 def _evaluate(
     context: Context,
-    key: str,
     scores: NDArray[np.floating],
     source: NDArray[np.floating],
     delta: float,
-    *,
-    fold: int | None,
+    models: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
     members = context.challenge_members
-    models = None if fold is None else np.arange(len(members)) % 2 == fold
     result = evaluate(
         scores,
         members,

@@ -1,1 +1,25 @@
-""""""
+"""How well an attack tells members from non-members, with intervals that cover new models."""
+
+from dpbench.metrics.accuracy import accuracy_interval as accuracy_interval
+from dpbench.metrics.evaluate import Evaluation as Evaluation
+from dpbench.metrics.evaluate import evaluate as evaluate
+from dpbench.metrics.intervals import Interval as Interval
+from dpbench.metrics.roc import Roc as Roc
+from dpbench.metrics.roc import auc as auc
+from dpbench.metrics.roc import precision_at as precision_at
+from dpbench.metrics.roc import roc as roc
+from dpbench.metrics.roc import tpr_at as tpr_at
+from dpbench.metrics.thresholds import transferred_advantage as transferred_advantage
+
+__all__ = [
+    "Evaluation",
+    "Interval",
+    "Roc",
+    "accuracy_interval",
+    "auc",
+    "evaluate",
+    "precision_at",
+    "roc",
+    "tpr_at",
+    "transferred_advantage",
+]

@@ -1,6 +1,6 @@
 """Lower bounds on epsilon from the errors of an attack: what an audit may claim.
 
-Every function takes confidence limits or counts from data other than those its threshold was chosen on.
+Limits and counts must come from data other than those on which the attack's threshold was chosen.
 """
 
 import math
@@ -23,8 +23,8 @@ def clopper_pearson_upper(
 def epsilon_from_rates(*, fpr_upper: float, fnr_upper: float, delta: float = 0.0) -> float:
     """Returns the largest epsilon that the two error rates refute; 0 if they refute none.
 
-    Kairouz et al. 2015: a mechanism with (epsilon, delta)-DP has FPR + e^eps FNR >= 1 - delta and the
-    same with the rates exchanged. With 97.5 % limits on both rates the bound holds at 95 %.
+    Kairouz et al. 2015: a mechanism with (epsilon, delta)-DP has FPR + e^eps FNR >= 1 - delta and
+    the same with the rates exchanged. With 97.5 % limits on both rates the bound holds at 95 %.
     """
     small, large = sorted((fpr_upper, fnr_upper))
     if small + large >= 1 - delta:
@@ -35,8 +35,8 @@ def epsilon_from_rates(*, fpr_upper: float, fnr_upper: float, delta: float = 0.0
 def mu_from_rates(*, fpr_upper: float, fnr_upper: float) -> float:
     """Returns the largest mu of a Gaussian mechanism that the two error rates refute; 0 if none.
 
-    Nasr et al. 2023: Phi^-1(1 - FPR) - Phi^-1(FNR). Tighter than `epsilon_from_rates`, and a bound only
-    if the mechanism is known to be Gaussian.
+    Nasr et al. 2023: Phi^-1(1 - FPR) - Phi^-1(FNR). Tighter than `epsilon_from_rates`, and a bound
+    only if the mechanism is known to be Gaussian.
     """
     return max(0.0, float(ndtri(1 - fpr_upper) - ndtri(fnr_upper)))
 
@@ -63,8 +63,10 @@ def epsilon_one_run(
     return low
 
 
-def one_run_p_value(epsilon: float, canaries: int, guesses: int, correct: int, delta: float) -> float:
-    """Returns the probability that an (epsilon, delta)-DP training allows that many right guesses."""
+def one_run_p_value(
+    epsilon: float, canaries: int, guesses: int, correct: int, delta: float
+) -> float:
+    """Returns the probability, under (epsilon, delta)-DP, of that many right guesses."""
     if correct == 0:
         return 1.0
     rate = 1 / (1 + math.exp(-epsilon))

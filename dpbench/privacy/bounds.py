@@ -1,10 +1,10 @@
 """What theory allows an attack: named upper bounds, as pure functions.
 
-All of them hold in the game of this benchmark, where each example is a member or not independently of
-the others (and in the canary game), if the guarantee is stated under add/remove adjacency. With
-replace-one games they do not. None needs the attack to be known; each may be reached by a worst case
-attack on a worst case example, or not at all. Scalars give scalars, arrays broadcast. Advantages,
-rates and accuracies are capped at 1; epsilon = inf gives 1.
+All of them hold in the game of this benchmark, where each example is a member or not independently
+of the others (and in the canary game), if the guarantee is stated under add/remove adjacency. With
+replace-one games they do not. None needs the attack to be known; each may be reached by a worst
+case attack on a worst case example, or not at all. Scalars give scalars, arrays broadcast.
+Advantages, rates and accuracies are capped at 1; epsilon = inf gives 1.
 """
 
 import numpy as np
@@ -77,7 +77,7 @@ def auc_gaussian(mu: ArrayLike) -> Floats:
 
 
 def accuracy_prior(epsilon: ArrayLike, delta: ArrayLike = 0.0, prior: ArrayLike = 0.5) -> Floats:
-    """B9: accuracy at any prior of membership; never below the trivial guess's max(prior, 1-prior)."""
+    """B9: accuracy at any prior of membership; no privacy forbids to guess the more likely bit."""
     odds, slack = _array(prior), _array(delta)
     trivial = np.maximum(odds + (1 - odds) * slack, 1 - odds + odds * slack)
     return _capped(np.maximum(accuracy_epsilon(epsilon, delta), trivial))
@@ -113,7 +113,7 @@ def precision_epsilon(
 
 
 def auc_epsilon(epsilon: ArrayLike, delta: ArrayLike = 0.0) -> Floats:
-    """B13: area under the ROC curve <= area under B5, a curve of two segments and a jump of delta."""
+    """B13: area under the ROC curve <= area under B5: a jump of delta and two segments."""
     slack = _array(delta)
     corner = (1 - slack) * (1 - np.tanh(_finite(epsilon) / 2)) / 2
     rising = corner * (slack + 1 - corner) / 2

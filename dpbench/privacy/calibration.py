@@ -12,7 +12,7 @@ from dpbench.privacy.mechanism import SampledGaussian, accountant
 
 MAX_EPSILON = 1e4
 MIN_DELTA = 1e-10
-MAX_STEPS = 1_000_000
+MAX_STEPS = 100_000
 _WITHIN = 1e-3
 _ATTEMPTS = 100
 
@@ -20,23 +20,19 @@ _ATTEMPTS = 100
 def calibrate(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
     """Returns the noise multiplier at which DP-SGD is (epsilon, delta)-DP.
 
-    Full batches are solved in closed form. Otherwise the shipped table answers, then the cache, then
-    a search with the privacy-loss accountant, of some seconds at most.
+    Full batches are solved in closed form. Otherwise the shipped table answers, then the cache,
+    then a search with the privacy-loss accountant: seconds, half a minute at the edges of its
+    range.
 
     Returns:
-        A sigma whose epsilon is at most the target and at least 0.999 times it; 0 for epsilon = inf.
+        A sigma whose epsilon is at most the target and at least 0.999 of it; 0 for infinity.
 
     Raises:
         UserError: A value is outside the range the accountant can answer.
     """
     if epsilon == math.inf:
         return 0.0
-    _require("epsilon", epsilon, 0 < epsilon <= MAX_EPSILON, f"above 0 up to {MAX_EPSILON:g}, or .inf")
-    _require("delta", delta, MIN_DELTA <= delta < 1, f"{MIN_DELTA:g} up to, but not including, 1")
-    _require("sampling_rate", sampling_rate, 0 < sampling_rate <= 1, "above 0 up to 1")
-    _require("steps", steps, 1 <= steps <= MAX_STEPS, f"1 to {MAX_STEPS}")
-    leak = -math.expm1(steps * math.log1p(-sampling_rate)) if sampling_rate < 1 else 1.0
-    _require("delta", delta, delta < leak, f"below {leak:g}, the probability to be sampled at all")
+    _check(epsilon, delta, sampling_rate, steps)
     if sampling_rate == 1:
         # A billionth of slack absorbs the rounding of sqrt(steps) / sigma.
         return math.sqrt(steps) / mu_gaussian(epsilon, delta) * (1 + 1e-9)
@@ -44,7 +40,12 @@ def calibrate(*, epsilon: float, delta: float, sampling_rate: float, steps: int)
     if shipped is not None:
         return shipped
     query = {"epsilon": epsilon, "delta": delta, "sampling_rate": sampling_rate, "steps": steps}
-    return float(recall({"quantity": "noise_multiplier", **query}, lambda: search(**query)))
+    return float(
+        recall(
+            {"quantity": "noise_multiplier", **query},
+            lambda: search(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps),
+        )
+    )
 
 
 def search(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
@@ -60,7 +61,9 @@ def search(*, epsilon: float, delta: float, sampling_rate: float, steps: int) ->
     below: tuple[float, float] | None = None
     for _ in range(_ATTEMPTS):
         sigma = math.exp(point)
-        mechanism = SampledGaussian(noise_multiplier=sigma, sampling_rate=sampling_rate, steps=steps)
+        mechanism = SampledGaussian(
+            noise_multiplier=sigma, sampling_rate=sampling_rate, steps=steps
+        )
         reached = accountant(mechanism.event()).get_epsilon(delta)
         if epsilon * (1 - _WITHIN) <= reached <= epsilon:
             return sigma
@@ -87,6 +90,17 @@ def _table() -> dict[tuple[float, float, float, int], float]:
         (row["epsilon"], row["delta"], row["sampling_rate"], row["steps"]): row["noise_multiplier"]
         for row in json.loads(text)
     }
+
+
+def _check(epsilon: float, delta: float, sampling_rate: float, steps: int) -> None:
+    _require("epsilon", epsilon, 0 < epsilon <= MAX_EPSILON, f"up to {MAX_EPSILON:g}, or .inf")
+    _require("delta", delta, MIN_DELTA <= delta < 1, f"{MIN_DELTA:g} up to, but not including, 1")
+    _require("sampling_rate", sampling_rate, 0 < sampling_rate <= 1, "above 0 up to 1")
+    _require("steps", steps, 1 <= steps <= MAX_STEPS, f"1 to {MAX_STEPS}")
+    if sampling_rate < 1:
+        # An example that is never sampled leaks nothing: such a delta needs no noise at all.
+        sampled = -math.expm1(steps * math.log1p(-sampling_rate))
+        _require("delta", delta, delta < sampled, f"below {sampled:g}, the odds to be sampled")
 
 
 def _require(name: str, value: float, holds: bool, allowed: str) -> None:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 # With this fraction of one step's loss deviation epsilon is less than 1e-3, typically 1e-5,
-# relatively too large. The caps on the points of one step (a Python loop in dp_accounting) and of the
-# composition (an FFT) keep a query below a few seconds.
+# relatively too large. The caps on the points of one step (a Python loop in dp_accounting) and of
+# the composition (an FFT) keep a query below a few seconds.
 _RESOLUTION = 1 / 50
 _STEP_POINTS = 100_000
 _POINTS = 400_000
@@ -15,8 +15,8 @@ _POINTS = 400_000
 def loss_interval(*, noise_multiplier: float, sampling_rate: float, steps: int) -> float:
     """Returns the discretisation interval for the privacy loss of a Poisson-subsampled Gaussian.
 
-    A fixed interval is too coarse for the tiny losses of small sampling rates, whose rounding adds up
-    over the steps, and needlessly slow for large losses.
+    A fixed interval is too coarse for the tiny losses of small sampling rates, whose rounding adds
+    up over the steps, and needlessly slow for large losses.
     """
     mean, deviation = _step_loss(noise_multiplier, sampling_rate)
     composed = steps * mean + 20 * math.sqrt(steps) * deviation

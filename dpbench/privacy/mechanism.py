@@ -28,16 +28,16 @@ _DEFAULT_INTERVAL = 1e-4
 _PROFILE_DELTA = 1e-9
 _PROFILE_POINTS = 257
 
-# Epsilon, advantage and profile of one event are asked for in a row, and composing is the costly part.
+# An event is asked for its epsilon, advantage and profile in a row; composing it is what costs.
 _latest: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledGaussian(Settings):
-    """DP-SGD's mechanism: T steps of Poisson sampling, clipping to norm C and noise N(0, (sigma C)^2).
+    """DP-SGD's mechanism: T times Poisson sampling, clipping to norm C, noise N(0, (sigma C)^2).
 
-    Abadi et al. 2016, Algorithm 1. It describes a training only if sampling rate, step count and the
-    gradient's denominator are fixed beforehand, whatever the number of members.
+    Abadi et al. 2016, Algorithm 1. It describes a training only if sampling rate, step count and
+    the gradient's denominator are fixed beforehand, whatever the number of members.
 
     Attributes:
         noise_multiplier: sigma; 0 is no privacy.
@@ -75,7 +75,7 @@ class SampledGaussian(Settings):
 
 
 def epsilon(event: "DpEvent", delta: float) -> float:
-    """Returns the smallest epsilon such that the event is (epsilon, delta)-DP; inf if there is none."""
+    """Returns the smallest epsilon at which the event is (epsilon, delta)-DP, or inf."""
     mu = gaussian_mu(event)
     if mu is not None:
         return epsilon_gaussian(delta, mu)
@@ -105,9 +105,9 @@ def advantage(event: "DpEvent") -> float:
 def trade_off(event: "DpEvent", fpr: ArrayLike) -> NDArray[np.float64]:
     """B8: the largest TPR of any attack at each FPR.
 
-    Phi(Phi^-1(FPR) + mu) for full-batch Gaussians (Dong et al. 2022). Otherwise the lower envelope of
-    B5 over 257 values of epsilon, with the larger delta of the add and remove directions: a concave
-    curve, symmetric about the anti-diagonal, never below the exact one.
+    Phi(Phi^-1(FPR) + mu) for full-batch Gaussians (Dong et al. 2022). Otherwise the lower envelope
+    of B5 over 257 values of epsilon, with the larger delta of the add and remove directions: a
+    concave curve, symmetric about the anti-diagonal, never below the exact one.
     """
     mu = gaussian_mu(event)
     if mu is not None:

@@ -37,11 +37,12 @@ def advantage_epsilon(results: Results) -> Figure | None:
     triangles. A cell that only clips (epsilon is infinite) stands at the right edge, after a break.
 
     Returns:
-        The figure, or None when no finished cell has a finite epsilon.
+        The figure, or None when no finished cell has a finite epsilon and an attack.
     """
     run = tables(results)
     cells = _claiming(run)
-    if cells.empty:
+    measured = pd.concat([run.attacks, run.best]).dropna(subset=["advantage"])
+    if cells.empty or not measured["cell"].isin(cells["cell"]).any():
         return None
     place = _places(cells["epsilon"].to_numpy())
     with house_style():

@@ -47,6 +47,7 @@ STYLE: dict[str, Any] = {
 
 
 DPI = 160
+LONGEST_SIDE = 2400
 
 
 @contextmanager
@@ -75,7 +76,11 @@ def canvas(
         share_y: All axes have one y axis.
         note: What the marks mean, where no legend says it.
     """
-    figure = Figure(figsize=size, dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09))
+    figure = Figure(
+        figsize=size,
+        dpi=min(DPI, LONGEST_SIDE / max(size)),
+        layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09),
+    )
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     origin = f"{drawable(results.command)}   ·   run {drawable(results.key[:16])}"
@@ -126,7 +131,7 @@ def svg_bytes(figure: Figure) -> bytes:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """Returns the figure as PNG at 160 dots per inch, without the writer's name."""
+    """Returns the figure as PNG, without the writer's name."""
     buffer = io.BytesIO()
     with house_style():
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]

@@ -99,15 +99,15 @@ def _panels(run: Tables) -> tuple[Panel, Panel]:
 def _draw(axes: Axes, run: Tables, names: list[str], panel: Panel) -> None:
     fields = _fields(run, names, panel)
     values = np.array([[field.value for field in row] for row in fields])
-    colors = PALETTE(panel.norm(np.maximum(values, panel.norm.vmin or 0.0)))
+    shown = np.ma.masked_invalid(np.maximum(values, panel.norm.vmin or 0.0))
+    axes.pcolormesh(shown, cmap=PALETTE, norm=panel.norm, edgecolors="white", linewidth=0.6)
+    dark = PALETTE(panel.norm(shown))[..., :3] @ LUMINANCE < 0.5
     for y, x in np.ndindex(values.shape):
         text = fields[y][x].text
         if math.isnan(values[y, x]):
             _gap(axes, x, y, text)
-            continue
-        axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colors[y, x], edgecolor="white"))
-        dark = colors[y, x, :3] @ LUMINANCE < 0.5
-        _write(axes, x, y, text, color="white" if dark else "#222222", size=7.5)
+        else:
+            _write(axes, x, y, text, color="white" if dark[y, x] else "#222222", size=7.5)
     for at in np.flatnonzero((run.cells["defense"] != run.cells["defense"].shift()).to_numpy())[1:]:
         axes.axhline(at, color="#555555", linewidth=0.8, zorder=4)
     axes.set_xlim(0, len(names))

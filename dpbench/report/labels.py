@@ -26,6 +26,7 @@ class Label(NamedTuple):
         color: Its colour.
         required: Write it even where it must cover something; otherwise leave it out.
         weight: Font weight.
+        names: The text names a cell, rather than a strength.
     """
 
     x: float
@@ -34,6 +35,7 @@ class Label(NamedTuple):
     color: str
     required: bool = True
     weight: str = "normal"
+    names: bool = True
 
 
 def place_labels(

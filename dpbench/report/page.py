@@ -81,10 +81,11 @@ def _setting(run: Tables) -> str:
 
 
 def _alarms(run: Tables) -> str:
-    violating = run.points[run.points["violates_bound"].eq(True)]["cell"].tolist()
-    single = run.attacks[run.attacks["violates_bound"]]
-    lines = [f"{cell}: the best attack" for cell in violating] + [
-        f"{row['cell']}: {row['label']}, {row['knowledge']}" for row in records(single)
+    rows = [*records(run.attacks), *records(run.best.assign(label="the best attack"))]
+    lines = [
+        f"{row['cell']}: {row['label']}, {row['knowledge']}"
+        for row in rows
+        if row["violates_bound"]
     ]
     if not lines:
         return ""
@@ -121,8 +122,7 @@ def _figure(drawing: Drawing) -> str:
 
 def _main_table(run: Tables) -> str:
     table = main_table(run)
-    violates = run.attacks.loc[run.attacks["violates_bound"], "cell"].tolist()
-    violates += run.points.loc[run.points["violates_bound"].eq(True), "cell"].tolist()
+    violates = run.points.loc[run.points["violates_bound"], "cell"].tolist()
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
     body = []
     for row, status in zip(

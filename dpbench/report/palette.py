@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from matplotlib.colors import to_hex, to_rgb
 
-# Okabe & Ito (2008), a palette that the common kinds of colour blindness can tell apart.
+# Okabe & Ito (2008), which the common kinds of colour blindness can tell apart, with Tol's wine
+# (2021) for its second blue: blues are guarantees.
 UNDEFENDED = "#111111"
 DP_SGD = "#0072B2"
-OTHERS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+OTHERS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#882255")
 MARKERS = ("s", "^", "D", "v", "P", "X", "p")
 
 THEORY = "#6B4E16"

@@ -85,11 +85,16 @@ class Tables:
 
     @property
     def points(self) -> pd.DataFrame:
-        """Done cells beside their best adaptive attack; numbers are NaN where there is none."""
+        """Done cells beside their best adaptive attack; numbers are NaN where there is none.
+
+        Adds `violates_bound`, which is set when any attack on the cell violates its bound.
+        """
         adaptive = self.best[self.best["knowledge"] == "adaptive"]
-        columns = ["cell", "named", "violates_bound", *ATTACK_NUMBERS]
+        rows = pd.concat([self.attacks, self.best])
+        violating = rows.loc[rows["violates_bound"].astype(bool), "cell"]
         done = self.cells[self.cells["status"] == "done"]
-        return done.merge(adaptive[columns], on="cell", how="left", sort=False)
+        points = done.merge(adaptive[["cell", "named", *ATTACK_NUMBERS]], on="cell", how="left")
+        return points.assign(violates_bound=points["cell"].isin(violating))
 
     @property
     def families(self) -> list[str]:

@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from dpbench.metrics import roc as roc_curve
+from dpbench.metrics import tpr_at
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
 from dpbench.report.palette import DP_SGD, QUIET, UNDEFENDED, looks
 from dpbench.report.results import Bools, Floats, Results, Row, Tables, records, strongest, tables
@@ -23,6 +24,7 @@ CAPTION = (
 )
 FLOOR = 1e-4
 VERTICES = 240
+SHADES = ["#7DBBE6", DP_SGD, "#002F4D"]  # of the blue of guarantees, strongest first
 
 
 class Curve(NamedTuple):
@@ -70,9 +72,7 @@ def _chosen(run: Tables) -> list[Curve]:
     claims = points[np.isfinite(points["epsilon"])].drop_duplicates("epsilon")
     claims = claims.sort_values("epsilon", kind="stable")
     picks = claims.iloc[sorted({0, len(claims) // 2, len(claims) - 1} & set(range(len(claims))))]
-    shades = sns.blend_palette(["#86BFE6", DP_SGD, "#002F4D"], max(len(picks), 1)).as_hex()
-    if len(picks) == 1:
-        shades = [DP_SGD]
+    shades = {0: [], 1: [DP_SGD], 2: SHADES[::2]}.get(len(picks), SHADES)
     curves += [
         Curve(row["cell"], f"{row['defense']} {row['strength']}", shade)
         for row, shade in zip(records(picks), shades, strict=True)
@@ -118,7 +118,7 @@ def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2
     scores, members = results.scores(
         curve.cell, row["attack"], knowledge="adaptive", params=row["attack_params"]
     )
-    fpr, tpr = resolvable(scores, members)
+    fpr, tpr = vertices(scores, members)
     (line,) = axes.plot(
         fpr,
         np.where(tpr > 0, tpr, np.nan),
@@ -141,21 +141,15 @@ def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2
     return [line]
 
 
-def resolvable(scores: Floats, members: Bools) -> tuple[Floats, Floats]:
-    """Returns (fpr, tpr) of at most 240 FPRs, none smaller than one false positive.
+def vertices(scores: Floats, members: Bools) -> tuple[Floats, Floats]:
+    """Returns (fpr, tpr) at 240 FPRs, from that of one false positive to 1.
 
-    TPR is the largest at any threshold whose FPR does not exceed the given one: no interpolation,
-    and equal scores fall on the same side.
+    A curve of hundreds of thousands of scores has as many vertices, which no figure can show.
     """
-    outside = np.sort(scores[~members])[::-1]
-    inside = np.sort(scores[members])
-    smallest = max(FLOOR, 1 / max(len(outside), 1))
+    curve = roc_curve(scores, members)
+    smallest = max(FLOOR, 1 / max(curve.negatives, 1))
     fpr = np.geomspace(smallest, 1, VERTICES)
-    allowed = np.minimum((fpr * len(outside) * (1 + 1e-12)).astype(int), len(outside))
-    # Members must score above the first non-member that may not be called a member any more.
-    barred = np.append(outside, -np.inf)[allowed]
-    found = len(inside) - np.searchsorted(inside, barred, side="right")
-    return fpr, found / max(len(inside), 1)
+    return fpr, np.array([tpr_at(curve, float(rate)) for rate in fpr])
 
 
 def _guides(axes: Axes) -> list[Line2D]:

@@ -70,7 +70,8 @@ def poisson_batches(
     rows = members.nonzero()[:, 1]
     sizes = members.sum(1)
     if rate == 1:
-        (everyone,) = _padded(torch.arange(len(rows), device=rows.device), rows, sizes, steps=1)
+        every_trial = torch.arange(len(rows) + 1, device=rows.device)
+        (everyone,) = _padded(every_trial, rows, sizes, steps=1)
         for _ in range(steps):
             yield everyone
         return
@@ -120,7 +121,7 @@ def _padded(picks: Tensor, rows: Tensor, sizes: Tensor, *, steps: int) -> Iterat
     """Yields one batch per step from ascending positions on the line of trials.
 
     Args:
-        picks: Positions; those beyond the last step are ignored.
+        picks: Positions; the last lies beyond the line, and so may others: they are ignored.
         rows: The members' pool rows, model after model: the trials of one step.
         sizes: `(K,)` number of members of each model.
         steps: Number of steps on the line.

@@ -8,6 +8,7 @@ allocated once: on a CPU the traffic of temporaries costs more than the arithmet
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +35,25 @@ class _Norm:
         mean = scaled.mean(-1, keepdim=True)
         along = (scaled * self.normalised).mean(-1, keepdim=True)
         return scaled.sub_(mean).sub_(self.normalised * along).mul_(self.inverse)
+
+
+class _Views(NamedTuple):
+    """Views into the buffers for one batch size; making them at every step would cost as much as a
+    small network's products.
+
+    Attributes:
+        rows: `(K * batch, d + 1)` inputs of the first layer.
+        inputs: Per layer, `(K, batch, d_in + 1)` inputs with their ones.
+        transposed: The same, `(K, d_in + 1, batch)`.
+        outputs: Per layer, `(K, batch, d_out)` outputs, which live in the next layer's inputs.
+        deltas: Per layer, `(K, batch, d_out)` gradient on the outputs.
+    """
+
+    rows: Tensor
+    inputs: list[Tensor]
+    transposed: list[Tensor]
+    outputs: list[Tensor]
+    deltas: list[Tensor]
 
 
 class DenseNet:
@@ -73,7 +93,11 @@ class DenseNet:
         ]
         self._deltas = [torch.empty(rows * layer.d_out, device=device) for layer in self.layers]
         self._drops: list[Tensor | None] = [None] * len(self.layers)
-        self._batch = 0
+        self._by_batch: dict[int, _Views] = {}
+        self._now = self._views(capacity)
+        self._matrices = [self.parameters[layer.linear] for layer in self.layers]
+        # Without the bias row and transposed: what carries a gradient to the layer below.
+        self._backward = [matrix[:, :-1].transpose(1, 2) for matrix in self._matrices]
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Returns named views `(K, ...)` into a flat tensor laid out like the parameters."""
@@ -106,9 +130,8 @@ class DenseNet:
 
     def input_rows(self, batch: int) -> Tensor:
         """Returns the `(K * batch, d + 1)` buffer of the first layer's inputs, to be filled."""
-        self._batch = batch
-        width = self.layers[0].d_in + 1
-        return self._inputs[0][: self.models * batch * width].view(self.models * batch, width)
+        self._now = self._by_batch.get(batch) or self._views(batch)
+        return self._now.rows
 
     def forward(self, generator: torch.Generator | None = None) -> Tensor:
         """Returns the logits `(K, batch, C)` of the filled input rows.
@@ -116,21 +139,20 @@ class DenseNet:
         Args:
             generator: Draws dropout masks; None evaluates without dropout.
         """
-        last = len(self.layers) - 1
-        for number, layer in enumerate(self.layers):
-            outputs = self._outputs(number)
-            torch.bmm(self._activations(number), self.parameters[layer.linear], out=outputs)
+        now, last = self._now, len(self.layers) - 1
+        for number, matrix in enumerate(self._matrices):
+            torch.bmm(now.inputs[number], matrix, out=now.outputs[number])
             if number < last:
-                self._activate(number, outputs, generator)
-        return outputs
+                self._activate(number, now.outputs[number], generator)
+        return now.outputs[last]
 
     def backward(self, delta: Tensor) -> None:
         """Turns the loss gradient on the logits into the gradient on every layer's output."""
-        self._delta(len(self.layers) - 1).copy_(delta)
+        deltas = self._now.deltas
+        deltas[-1].copy_(delta)
         for number in range(len(self.layers) - 1, 0, -1):
-            layer, below = self.layers[number], self._delta(number - 1)
-            matrix = self.parameters[layer.linear][:, :-1].transpose(1, 2)
-            torch.bmm(self._linear_delta(number), matrix, out=below)
+            below = deltas[number - 1]
+            torch.bmm(self._linear_delta(number), self._backward[number], out=below)
             self._deactivate(number - 1, below)
 
     def squared_norms(self, input_norms: Tensor) -> Tensor:
@@ -139,35 +161,34 @@ class DenseNet:
         Args:
             input_norms: `(K, batch)` squared norms of the first layer's inputs with their one.
         """
-        total = input_norms.new_zeros(self.models, self._batch)
+        total = torch.zeros_like(input_norms)
         for number in range(len(self.layers)):
             delta = self._linear_delta(number)
-            inputs = self._activations(number)
+            inputs = self._now.inputs[number]
             norms = input_norms if number == 0 else torch.linalg.vecdot(inputs, inputs)
             total.addcmul_(torch.linalg.vecdot(delta, delta), norms)
             norm = self._norms[number]
             if norm is not None:
-                raw = self._delta(number)
+                raw = self._now.deltas[number]
                 gain = raw * norm.normalised
                 total.add_(torch.linalg.vecdot(gain, gain)).add_(torch.linalg.vecdot(raw, raw))
         return total
 
     def scale(self, factors: Tensor) -> None:
         """Multiplies every example's gradient by its factor `(K, batch)`."""
-        for number in range(len(self.layers)):
-            self._delta(number).mul_(factors[..., None])
+        for delta in self._now.deltas:
+            delta.mul_(factors[..., None])
 
     def accumulate(self, total: dict[str, Tensor], *, beta: float, alpha: float) -> None:
         """Sets every view of `total` to `beta * view + alpha * (sum of example gradients)`."""
         for number, layer in enumerate(self.layers):
             view = total[layer.linear]
-            inputs = self._activations(number).transpose(1, 2)
-            torch.baddbmm(
-                view, inputs, self._linear_delta(number), beta=beta, alpha=alpha, out=view
-            )
+            delta = self._linear_delta(number)
+            inputs = self._now.transposed[number]
+            torch.baddbmm(view, inputs, delta, beta=beta, alpha=alpha, out=view)
             norm = self._norms[number]
             if norm is not None and layer.norm is not None:
-                raw = self._delta(number)
+                raw = self._now.deltas[number]
                 gain, bias = total[f"{layer.norm}.weight"], total[f"{layer.norm}.bias"]
                 gain.mul_(beta).add_((raw * norm.normalised).sum(1, keepdim=True), alpha=alpha)
                 bias.mul_(beta).add_(raw.sum(1, keepdim=True), alpha=alpha)
@@ -188,7 +209,8 @@ class DenseNet:
             outputs.mul_(mask)
 
     def _deactivate(self, number: int, delta: Tensor) -> None:
-        layer, outputs, drop = self.layers[number], self._outputs(number), self._drops[number]
+        layer, drop = self.layers[number], self._drops[number]
+        outputs = self._now.outputs[number]
         if drop is not None:
             delta.mul_(drop)
         if layer.activation == "relu":
@@ -200,24 +222,25 @@ class DenseNet:
 
     def _linear_delta(self, number: int) -> Tensor:
         """The gradient on a linear layer's own output: below its LayerNorm, if it has one."""
-        norm = self._norms[number]
-        return self._delta(number) if norm is None else norm.backward(self._delta(number))
+        norm, delta = self._norms[number], self._now.deltas[number]
+        return delta if norm is None else norm.backward(delta)
 
-    def _activations(self, number: int) -> Tensor:
-        width = self.layers[number].d_in + 1
-        buffer = self._inputs[number][: self.models * self._batch * width]
-        return buffer.view(self.models, self._batch, width)
-
-    def _outputs(self, number: int) -> Tensor:
-        """The layer's outputs, which live in the next layer's input buffer beside its ones."""
-        if number + 1 < len(self.layers):
-            return self._activations(number + 1)[..., :-1]
-        return self._delta(number)
-
-    def _delta(self, number: int) -> Tensor:
-        width = self.layers[number].d_out
-        buffer = self._deltas[number][: self.models * self._batch * width]
-        return buffer.view(self.models, self._batch, width)
+    def _views(self, batch: int) -> _Views:
+        inputs, deltas = [], []
+        for number, layer in enumerate(self.layers):
+            shape = (self.models, batch, layer.d_in + 1)
+            inputs.append(self._inputs[number][: math.prod(shape)].view(shape))
+            shape = (self.models, batch, layer.d_out)
+            deltas.append(self._deltas[number][: math.prod(shape)].view(shape))
+        made = _Views(
+            rows=inputs[0].view(self.models * batch, -1),
+            inputs=inputs,
+            transposed=[value.transpose(1, 2) for value in inputs],
+            outputs=[*(value[..., :-1] for value in inputs[1:]), deltas[-1]],
+            deltas=deltas,
+        )
+        self._by_batch[batch] = made
+        return made
 
     @staticmethod
     def _norm_names(layer: DenseLayer) -> tuple[str, ...]:

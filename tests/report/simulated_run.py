@@ -120,6 +120,10 @@ def simulated_cells():
     return rows, shift
 
 
+SMALL = (
+    *("none", "dp_sgd(epsilon=0.5)", "dp_sgd(epsilon=4)", "dp_sgd(epsilon=inf)"),
+    *("l2(weight_decay=0.01)", "hamp", "label_only", "selena"),
+)
 MASKED = ("label_only", "top_k", "temperature", "hamp", "l2+label_only")
 
 
@@ -178,3 +182,12 @@ def simulated_run():
             rows.append(best | {"attack": "best", "attack_params": json.dumps(chosen)})
     mechanism = {f"dp_sgd(epsilon={epsilon:g})": mu for epsilon, mu in EPSILON_OF_MU.items()}
     return SimulatedRun(pd.DataFrame(cells), pd.DataFrame(rows), shift, mechanism)
+
+
+def part_of_the_run(cells=SMALL, attacks=("gap", "lira", "best")):
+    """Returns the simulated run with some of its cells and attacks."""
+    run = simulated_run()
+    run.cells = run.cells[run.cells["cell"].isin(cells)].copy()
+    kept = run.attacks["cell"].isin(cells) & run.attacks["attack"].isin(attacks)
+    run.attacks = run.attacks[kept].copy()
+    return run

@@ -104,7 +104,9 @@ def test_sgd_equals_a_plain_loop(architecture, weight_decay):
         for batch, rate in zip(same_batches(task), rates(task), strict=False):
             optimizer.param_groups[0]["lr"] = rate
             rows = batch.index[model]
-            loss = nn.functional.cross_entropy(module(task.data.inputs[rows]), task.data.targets[rows])
+            loss = nn.functional.cross_entropy(
+                module(task.data.inputs[rows]), task.data.targets[rows]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -341,7 +343,9 @@ def test_logits_equal_the_modules(architecture):
     values = dense.logits(architecture, weights, task.data.inputs, shape=(D,), n_classes=C)
     for model, module in enumerate(modules(task)):
         with torch.no_grad():
-            torch.testing.assert_close(values[model], module(task.data.inputs), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(
+                values[model], module(task.data.inputs), rtol=1e-5, atol=1e-6
+            )
 
 
 def test_training_is_deterministic():

@@ -1,0 +1,321 @@
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+from simulated_run import ATTACKS, EPSILON_OF_MU, part_of_the_run, simulated_run
+
+from dpbench.privacy import advantage_epsilon as advantage_from_epsilon
+from dpbench.report.advantage_epsilon import FLOOR, advantage_epsilon
+from dpbench.report.canvas import canvas, drawable, png_bytes, svg_bytes
+from dpbench.report.heatmap import heatmap
+from dpbench.report.labels import Label, place_labels
+from dpbench.report.palette import DP_SGD, looks
+from dpbench.report.results import tables
+from dpbench.report.roc import FLOOR as ROC_FLOOR
+from dpbench.report.roc import roc, vertices
+from dpbench.report.static_adaptive import static_adaptive
+from dpbench.report.utility_privacy import utility_privacy
+
+
+def marked(axes):
+    """The lines that carry the cells' own markers, by colour and marker."""
+    lines = [container[0] for container in axes.containers]
+    return {(to_hex(line.get_color()), line.get_marker()): line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def headline(run):
+    return utility_privacy(run).axes[0]
+
+
+def test_headline_draws_every_cell_at_its_numbers(run, headline):
+    points = tables(run).points.dropna(subset=["advantage"])
+    drawn = {
+        (round(float(x), 9), round(float(y), 9))
+        for line in marked(headline).values()
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+    wanted = points[["test_accuracy", "advantage"]].round(9).itertuples(index=False, name=None)
+    assert set(wanted) == drawn
+
+
+def test_headline_joins_dp_sgd_in_the_order_of_epsilon(run, headline):
+    cells = run.cells[run.cells["defense"] == "dp_sgd"].sort_values("epsilon")
+    joined = [
+        line
+        for line in headline.lines
+        if line.get_linestyle() == "-" and len(line.get_xdata()) == 8
+    ]
+    np.testing.assert_array_equal(joined[0].get_xdata(), cells["test_accuracy"])
+    assert to_hex(joined[0].get_color()) == DP_SGD.lower()
+
+
+def test_headline_draws_each_bound_where_it_is_or_at_the_edge(run, headline):
+    top = headline.get_ylim()[1]
+    dashes = {
+        (
+            round(float(line.get_xdata()[0]), 6),
+            round(float(line.get_ydata()[0]), 6),
+            line.get_marker(),
+        )
+        for line in headline.lines
+        if line.get_marker() in ("_", "^")
+    }
+    for row in run.cells[np.isfinite(run.cells["epsilon"])].itertuples():
+        if row.status != "done":
+            continue
+        bound = row.bound_advantage_mechanism
+        mark = (bound, "_") if bound < top else (top, "^")
+        assert (round(row.test_accuracy, 6), round(mark[0], 6), mark[1]) in dashes
+    assert not any(x == 0.811 for x, _, _ in dashes), "clipping alone has no bound"
+
+
+def test_headline_intervals_reach_from_low_to_high(run, headline):
+    point = tables(run).points.set_index("cell").loc["none"]
+    ends = [
+        path.vertices[:, 1]
+        for container in headline.containers
+        for bars in container[2]
+        for path in bars.get_paths()
+        if np.ptp(path.vertices[:, 1]) > 0
+    ]
+    wanted = [point["advantage_low"], point["advantage_high"]]
+    assert any(np.allclose(end, wanted) for end in ends)
+
+
+def test_headline_labels_every_epsilon_and_no_two_overlap(headline):
+    figure = headline.figure
+    figure.draw_without_rendering()
+    written = [text for text in headline.texts if text.get_text() != "better ↘"]
+    texts = [text.get_text() for text in written]
+    assert {f"ε={epsilon:g}" for epsilon in EPSILON_OF_MU} <= set(texts)
+    assert "ε=∞ (clip only)" in texts
+    assert any(text.startswith("undefended") for text in texts)
+    boxes = [text.get_window_extent() for text in written]
+    overlaps = [
+        (a.get_text(), b.get_text())
+        for i, (a, box) in enumerate(zip(written, boxes, strict=True))
+        for b, other in zip(written[i + 1 :], boxes[i + 1 :], strict=True)
+        if box.overlaps(other)
+    ]
+    assert overlaps == []
+
+
+def test_headline_marks_violations_and_counts_missing_cells():
+    run = simulated_run()
+    best = (run.attacks["cell"] == "dp_sgd(epsilon=1)") & (run.attacks["attack"] == "best")
+    run.attacks.loc[best, "violates_bound"] = True
+    figure = utility_privacy(run)
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "violates its bound" in texts
+    assert "(1 cell without numbers: see table)" in texts
+
+
+def test_every_figure_prints_the_command_and_the_key():
+    run = part_of_the_run()
+    for draw in (utility_privacy, advantage_epsilon, roc, heatmap, static_adaptive):
+        note = draw(run).get_supxlabel()
+        assert run.command in note
+        assert run.key[:16] in note
+
+
+def test_a_family_has_one_colour_in_all_figures(run):
+    families = tables(run).families
+    look = looks(families)
+    assert len({(one.color, one.marker) for one in look.values()}) == len(families)
+    axes = static_adaptive(run).axes[0]
+    names = {label.get_text(): to_hex(label.get_color()) for label in axes.get_yticklabels()}
+    rows = {
+        label.get_text(): to_hex(label.get_color())
+        for label in heatmap(run).axes[0].get_yticklabels()
+    }
+    assert names["hamp"] == rows["hamp"] == look["hamp"].ink
+    assert (look["hamp"].color.lower(), look["hamp"].marker) in marked(utility_privacy(run).axes[0])
+
+
+def test_looks_stay_apart_for_many_families():
+    families = ["none", "dp_sgd", *(f"f{i}" for i in range(30))]
+    assert len({(one.color, one.marker) for one in looks(families).values()}) == 32
+
+
+def test_epsilon_figure_draws_the_four_bounds_up_to_one(run):
+    axes = advantage_epsilon(run).axes[0]
+    curves = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+    pure, yeom = (
+        next(line for label, line in curves.items() if label.startswith(start))
+        for start in ("accuracy", "e^ε")
+    )
+    np.testing.assert_allclose(pure.get_ydata(), yeom.get_ydata())
+    np.testing.assert_allclose(yeom.get_ydata()[:-1], np.expm1(yeom.get_xdata()[:-1]))
+    assert yeom.get_xdata()[-2] < math.log(2) < yeom.get_xdata()[-1] * 1.02
+    tight = next(line for label, line in curves.items() if label.startswith("(e^ε"))
+    np.testing.assert_allclose(
+        tight.get_ydata(), advantage_from_epsilon(tight.get_xdata(), 1e-5), rtol=1e-9
+    )
+    own = next(line for label, line in curves.items() if label.startswith("the mechanism"))
+    cells = run.cells[np.isfinite(run.cells["epsilon"])].sort_values("epsilon")
+    np.testing.assert_array_equal(own.get_ydata(), cells["bound_advantage_mechanism"])
+    assert max(line.get_ydata().max() for line in (pure, yeom, tight, own)) <= 1
+
+
+def test_epsilon_figure_puts_infinity_beyond_a_break(run):
+    axes = advantage_epsilon(run).axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels[-1] == "∞\nclip only"
+    ticks = axes.get_xticks()
+    assert ticks[-1] > 1.9 * ticks[-2]
+    assert "//" in [text.get_text() for text in axes.texts]
+    (axes,) = advantage_epsilon(part_of_the_run(cells=["none", "dp_sgd(epsilon=4)"])).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["4"]
+    assert not axes.texts
+
+
+def test_epsilon_figure_puts_negative_advantages_on_the_floor():
+    run = simulated_run()
+    row = (run.attacks["cell"] == "dp_sgd(epsilon=1)") & (run.attacks["attack"] == "gap")
+    run.attacks.loc[row, ["advantage", "advantage_low"]] = -0.004, -0.01
+    axes = advantage_epsilon(run).axes[0]
+    floored = [
+        line
+        for line in axes.lines
+        if line.get_marker() == "v" and line.get_fillstyle() == "none" and len(line.get_xdata())
+    ]
+    assert len(floored) == 2, "one for the adaptive and one for the static attack"
+    assert all(line.get_ydata()[0] == FLOOR for line in floored)
+
+
+def test_roc_draws_undefended_three_epsilons_and_a_heuristic(run):
+    axes = roc(run).axes[0]
+    texts = [text.get_text().split("\n")[0] for text in axes.get_legend().get_texts()]
+    assert texts[:4] == ["undefended", "dp_sgd ε=0.5", "dp_sgd ε=4", "dp_sgd ε=32"]
+    assert texts[4] == "l2(weight_decay=0.01)+label_only"
+    dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert len(dashed) == 3
+    np.testing.assert_allclose(
+        dashed[0].get_ydata(), run.trade_off("dp_sgd(epsilon=0.5)", dashed[0].get_xdata())
+    )
+
+
+def test_roc_vertices_agree_with_a_slow_count():
+    rng = np.random.default_rng(4)
+    members = rng.random((5, 300)) < 0.5
+    scores = np.round(rng.normal(size=members.shape) + members, 1)  # many ties
+    fpr, tpr = vertices(scores, members)
+    outside, inside = scores[~members], scores[members]
+    assert fpr[0] == max(ROC_FLOOR, 1 / len(outside))
+    for rate, found in zip(fpr[::13], tpr[::13], strict=True):
+        passing = [
+            t for t in [math.inf, *np.unique(scores)] if (outside >= t).mean() <= rate + 1e-9
+        ]
+        assert found == max((inside >= threshold).mean() for threshold in passing)
+
+
+def test_roc_stays_inside_what_few_scores_resolve():
+    run = simulated_run()
+    run.models, run.pool = 4, 100
+    axes = roc(run).axes[0]
+    curves = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert curves
+    assert all(line.get_xdata()[0] >= 1 / 400 for line in curves)
+
+
+def heat_texts(axes, run):
+    cells = tables(run).cells["cell"].tolist()
+    names = list(dict.fromkeys(tables(run).attacks["label"]))
+    return {
+        (cells[int(text.get_position()[1])], names[int(text.get_position()[0])]): text.get_text()
+        for text in axes.texts
+    }
+
+
+def test_heatmap_writes_values_failures_and_gaps():
+    run = simulated_run()
+    dropped = (run.attacks["cell"] == "hamp") & (run.attacks["knowledge"] == "adaptive")
+    run.attacks = run.attacks[~dropped].copy()
+    run.attacks.loc[run.attacks["cell"] == "none", "tpr_at_fpr_0.001"] = math.nan
+    advantage, tpr = heatmap(run).axes
+    texts = heat_texts(advantage, run)
+    row = run.attacks.query("cell == 'none' and attack == 'gap' and knowledge == 'adaptive'").iloc[
+        0
+    ]
+    assert texts["none", "gap"] == f"{row['advantage']:.2f}"
+    assert texts["selena", "gap"] == "failed"
+    assert texts["label_only", "malt"] == "–"
+    assert texts["hamp", "rmia"].startswith("(0.")
+    assert heat_texts(tpr, run)["none", "gap"] == "n.r."
+    hatched = [patch for patch in advantage.patches if patch.get_hatch()]
+    assert len(hatched) == 8, "every attack on the failed cell"
+
+
+def test_heatmap_stacks_its_panels_for_many_attacks():
+    run = part_of_the_run(cells=("none", "hamp"), attacks=[attack for attack, *_ in ATTACKS])
+    more = run.attacks[run.attacks["attack"] != "best"].copy()
+    more["attack"] += "_two"
+    run.attacks = pd.concat([run.attacks, more])
+    first, second = heatmap(run).axes
+    assert first.get_position().y0 > second.get_position().y1
+
+
+def test_static_and_adaptive_are_drawn_in_pairs(run):
+    axes = static_adaptive(run).axes[0]
+    static, adaptive = (collection.get_offsets()[:, 0] for collection in axes.collections[-3:][::2])
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    gained = dict(zip(names, np.asarray(adaptive - static), strict=True))
+    assert gained["temperature(t=20)"] > 0.15
+    assert abs(gained["dp_sgd(epsilon=0.5)"]) < 0.02
+    assert "selena" not in names
+
+
+def test_figures_without_their_data_are_none():
+    empty = part_of_the_run(cells=["selena"])
+    for draw in (utility_privacy, advantage_epsilon, roc, heatmap, static_adaptive):
+        assert draw(empty) is None
+    assert advantage_epsilon(part_of_the_run(cells=["none", "l2(weight_decay=0.01)"])) is None
+
+
+def test_figures_leave_no_trace_in_global_state(run):
+    before = dict(mpl.rcParams)
+    svg_bytes(utility_privacy(run))
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+def test_a_users_own_style_changes_nothing():
+    run = part_of_the_run()
+    plain = png_bytes(static_adaptive(run))
+    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "red"}):
+        assert png_bytes(static_adaptive(run)) == plain
+
+
+def test_dollar_signs_and_unknown_glyphs_are_text():
+    assert drawable("a\x07b\u4e2d") == "a?b?"
+    assert drawable("x" * 50, limit=10) == "x" * 9 + "…"
+    run = part_of_the_run(cells=("none", "hamp"))
+    for frame in (run.cells, run.attacks):
+        frame["cell"] = frame["cell"].replace({"hamp": "ha$m_p$ \u4e2d <b>"})
+        if "defense" in frame:
+            frame["defense"] = frame["defense"].replace({"hamp": "ha$m_p$"})
+    run.shift = {
+        (key[0].replace("hamp", "ha$m_p$ \u4e2d <b>"), *key[1:]): v for key, v in run.shift.items()
+    }
+    assert b"<svg" in svg_bytes(utility_privacy(run))
+    assert b"<svg" in svg_bytes(heatmap(run))
+
+
+def test_labels_avoid_points_and_optional_ones_give_way(run):
+    _, (axes,) = canvas(run, "", size=(4, 3))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    wall = np.stack(np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 1, 60)), -1).reshape(-1, 2)
+    wanted = [
+        Label(0.5, 0.5, "needed", "black"),
+        Label(0.5, 0.5, "optional", "black", required=False),
+    ]
+    assert [text.get_text() for text in place_labels(axes, wanted, around=wall)] == ["needed"]
+    free = place_labels(axes, wanted[:1], around=np.array([[0.6, 0.5]]))[0]
+    box = free.get_window_extent()
+    assert not box.contains(*axes.transData.transform((0.6, 0.5)))
