@@ -19,7 +19,9 @@ from pathlib import Path
 _ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
 if os.environ.get("GLIBC_TUNABLES") != _ALLOCATOR and __name__ == "__main__":
     settings = {"GLIBC_TUNABLES": _ALLOCATOR, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    os.execve(sys.executable, [sys.executable, "-m", "bench.speed", *sys.argv[1:]], os.environ | settings)
+    os.execve(
+        sys.executable, [sys.executable, "-m", "bench.speed", *sys.argv[1:]], os.environ | settings
+    )
 
 import pandas as pd
 import torch
@@ -97,7 +99,9 @@ def best_of(runs: dict[str, Callable[[], float]]) -> dict[str, float]:
 def ours(work: Task) -> Callable[[], float]:
     """Seconds per model-step of the dense engine."""
     steps = max(8, min(work.sampling.steps, 1200 // len(work.models)))
-    short = dense._Chunk(Task(**{**vars(work), "checkpoints": (steps,)}), slice(0, len(work.models)))
+    short = dense._Chunk(
+        Task(**{**vars(work), "checkpoints": (steps,)}), slice(0, len(work.models))
+    )
 
     def measure() -> float:
         start = time.perf_counter()
@@ -135,7 +139,10 @@ def plain_loop(d: int, hidden: int, classes: int, batch: int) -> Callable[[], fl
 def opacus_loop(mode: str, d: int, hidden: int, classes: int, batch: int) -> Callable[[], float]:
     """Seconds per step of Opacus in one gradient mode."""
     from opacus import GradSampleModule
-    from opacus.grad_sample import GradSampleModuleExpandedWeights, GradSampleModuleFastGradientClipping
+    from opacus.grad_sample import (
+        GradSampleModuleExpandedWeights,
+        GradSampleModuleFastGradientClipping,
+    )
     from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
     from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 

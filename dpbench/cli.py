@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 done, 1 finished with failed cells, 2 wrong input, 130 interrupted."""
+"""The command line.
+
+Exit codes: 0 done, 1 finished with failed cells, 2 wrong input, 130 interrupted.
+"""
 
 import signal
 import sys
@@ -54,7 +57,9 @@ def run(
     if retry_failed:
         runner.retry_failed(context.store, plan)
     console = Console(stderr=True)
-    console.print(f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}")
+    console.print(
+        f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}"
+    )
     try:
         with RunProgress(console) as progress:
             outcome = runner.execute(
@@ -114,7 +119,8 @@ def plan(
     cores = runner.default_workers()
     console.print(
         f"{len(made.jobs)} jobs, {len(done)} done in {folder}; "
-        f"the rest is about {left / 60:.1f} core-minutes, {left / 60 / cores:.1f} min on {cores} cores"
+        f"the rest is about {left / 60:.1f} core-minutes, "
+        f"{left / 60 / cores:.1f} min on {cores} cores"
     )
 
 
@@ -303,9 +309,7 @@ def _components(what: str) -> Table:
     load_entry_points()
     table = Table(what.removesuffix("s"), "fields", "about", "source")
     for name, cls in sorted(REGISTRIES[what.removesuffix("s")].items()):
-        fields = ", ".join(
-            f"{field}: {kind}" for field, kind in _fields(cls).items()
-        )
+        fields = ", ".join(f"{field}: {kind}" for field, kind in _fields(cls).items())
         about = (cls.__doc__ or "").strip().partition("\n")[0]
         access = getattr(cls, "access", None)
         extra = [access.name.lower()] if access is not None else []

@@ -88,7 +88,8 @@ def register(component: _C) -> _C:
     Raises:
         UserError: The class is not a frozen dataclass, or its name is taken by another class.
     """
-    if not (dataclasses.is_dataclass(component) and component.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+    parameters = getattr(component, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen or "__dataclass_params__" not in vars(component):
         raise UserError(
             f"{component.__name__} cannot be registered: it is not a frozen dataclass",
             next_step="write @dataclass(frozen=True, kw_only=True) below @register",

@@ -33,7 +33,9 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
     versions = ", ".join(f"{name} {_version(name)}" for name in packages)
     yield Finding("versions", "missing" not in versions, versions)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("machine", True, f"Python {platform.python_version()}, {cores} cores, {_device()}")
+    yield Finding(
+        "machine", True, f"Python {platform.python_version()}, {cores} cores, {_device()}"
+    )
     yield _embedded_data()
     yield _downloaded_data(data_dir)
     yield _accounting()

@@ -1,4 +1,4 @@
-"""The one exception a user may see as a message: what is wrong, what is allowed, what to do next."""
+"""The exception a user sees as a message: what is wrong, what is allowed, what to do next."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

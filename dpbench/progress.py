@@ -55,9 +55,7 @@ class RunProgress:
         total, done = len(board.jobs), len(board.jobs) - len(open_jobs)
         stage = open_jobs[0].kind if open_jobs else "done"
         estimate = self._estimate(left)
-        self._bar.update(
-            self._task, total=total, completed=done, description=stage, left=estimate
-        )
+        self._bar.update(self._task, total=total, completed=done, description=stage, left=estimate)
         if self._console.is_terminal:
             return
         now = time.monotonic()
@@ -74,4 +72,6 @@ class RunProgress:
         if left == 0 or worked <= 0.02 * self._first:
             return ""
         seconds = left * spent / worked
-        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+        return (
+            f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+        )

@@ -16,7 +16,7 @@ settings.load_profile("ci")
 
 @pytest.fixture(autouse=True)
 def _global_randomness_is_unused():
-    """Fails a test that advances a global generator: randomness comes from named generators only."""
+    """Fails a test that advances a global generator: all randomness has a named generator."""
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     yield
     assert torch.equal(torch_state, torch.random.get_rng_state()), "torch's global RNG was used"

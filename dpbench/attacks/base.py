@@ -1,4 +1,4 @@
-"""Attacks, and the only way they see anything: an oracle limited to what the threat model allows."""
+"""Attacks, and the only way they see anything: an oracle limited to the threat model."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -65,7 +65,8 @@ class Oracle:
 
     def predictions(self, inputs: Floats | None = None) -> Ints:
         """Returns predicted labels `(M, k)` int64; label access is enough."""
-        return self._ask(inputs).argmax(-1)
+        labels: Ints = self._ask(inputs).argmax(-1)
+        return labels
 
     def _ask(self, inputs: Floats | None) -> Floats:
         self.queries += 1
@@ -75,7 +76,8 @@ class Oracle:
 
     def _require(self, access: Access) -> None:
         if self._access < access:
-            raise AccessError(f"{access.name.lower()} access is needed, {self._access.name.lower()} given")
+            needed, given = access.name.lower(), self._access.name.lower()
+            raise AccessError(f"{needed} access is needed, {given} given")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a defense may change. A defense overrides the stages it touches; the defaults are identity."""
+"""What a defense may change: it overrides the stages it touches; the defaults are identity."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +15,7 @@ from dpbench.training.task import Mechanism, TrainingData, Weights
 class Defense(Component):
     """One privacy defense: its fields are its strength, its methods the stages it changes.
 
-    Training stages: `adapt`, `prepare`, `loss`, `regularise`, `mechanism`. Release stage: `release`.
+    Training stages: `adapt`, `prepare`, `loss`, `regularise`, `mechanism`. Then: `release`.
     A defense that only releases differently reuses the trained models of what it masks.
 
     Class variables:

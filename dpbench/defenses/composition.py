@@ -1,6 +1,5 @@
 """Several defenses at once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from dpbench.training.task import Loss, Mechanism, Penalty, TrainingData
 
 @dataclass(frozen=True)
 class Composition:
-    """One or more defenses applied in order: stages chain, except that one loss and one mechanism fit.
+    """Defenses applied in order: stages chain, except that only one loss and one mechanism fit.
 
     Weight decay and penalties on the weights act after the noise of a DP mechanism, and `release`
     acts after training, so both keep its claim. Stopping by patience looks at the model's
@@ -74,7 +73,9 @@ class Composition:
 
     def regularise(self) -> Penalty | None:
         """The sum of the parts' penalties, or None."""
-        penalties = [part.regularise for part in self.parts if overrides(part, "regularise")]
+        penalties: list[Penalty] = [
+            part.regularise for part in self.parts if overrides(part, "regularise")
+        ]
         if not penalties:
             return None
         return partial(_total, penalties)
@@ -100,12 +101,9 @@ class Composition:
         """
         code = [stage for stage in TRAINING_STAGES if stage not in ("adapt", "mechanism")]
         return [
-            part.identity()
-            for part in self.parts
-            if any(overrides(part, stage) for stage in code)
+            part.identity() for part in self.parts if any(overrides(part, stage) for stage in code)
         ]
 
 
 def _total(penalties: list[Penalty], weights: dict[str, Tensor]) -> Tensor:
-    parts: list[Callable[..., Tensor]] = list(penalties)
-    return torch.stack([part(weights) for part in parts]).sum(0)
+    return torch.stack([penalty(weights) for penalty in penalties]).sum(0)

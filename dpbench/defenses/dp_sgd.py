@@ -16,7 +16,7 @@ from dpbench.training.task import Mechanism
 
 
 class _Tuned(NamedTuple):
-    """What `bench/tune_dp_sgd.py` found best at one epsilon, for full batches and clipping norm 1."""
+    """What `bench/tune_dp_sgd.py` found best at one epsilon: full batches, clipping norm 1."""
 
     epsilon: float
     steps: int
@@ -45,7 +45,7 @@ class DpSgd(Defense):
     The schedule is tuned per epsilon: full batches, no momentum, weights averaged over the second
     half of the steps. Sampling rate, steps and denominator are the same for every model whatever
     its number of members, so the claim holds under add/remove adjacency (Abadi et al. 2016,
-    algorithm 1; De et al. 2022 for the recipe). epsilon = inf clips without noise and claims nothing.
+    algorithm 1; De et al. 2022 for the recipe). epsilon = inf only clips, and claims nothing.
 
     Attributes:
         epsilon: Target at `delta`; the noise is the least that does not exceed it.

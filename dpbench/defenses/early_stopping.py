@@ -16,9 +16,8 @@ from dpbench.training.recipe import Positive, Recipe
 class EarlyStopping(Defense):
     """Stops after fixed epochs, or when the loss on public reference data stops falling.
 
-    Fixed epochs are checkpoints of the undefended training: its learning rates are not re-tuned, and
-    a sweep of epochs costs one training. Stopping by `patience` depends on the members through the
-    model, so it would void a differential-privacy claim.
+    Fixed epochs are checkpoints of the undefended training: its learning rates are not re-tuned,
+    and a sweep of epochs costs one training.
 
     Attributes:
         epochs: Release the weights after this many epochs.
@@ -26,7 +25,9 @@ class EarlyStopping(Defense):
     """
 
     name: ClassVar[str] = "early_stopping"
-    reference: ClassVar[str] = "Song & Mittal 2021, Systematic Evaluation of Privacy Risks, section 4"
+    reference: ClassVar[str] = (
+        "Song & Mittal 2021, Systematic Evaluation of Privacy Risks, section 4"
+    )
 
     epochs: Positive | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
@@ -35,7 +36,7 @@ class EarlyStopping(Defense):
         """Sets when to stop.
 
         Raises:
-            UserError: Not exactly one of epochs and patience is given, or epochs exceed the recipe's.
+            UserError: Not exactly one field is given, or epochs exceed the recipe's.
         """
         if (self.epochs is None) == (self.patience is None):
             raise UserError(

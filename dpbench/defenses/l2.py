@@ -13,8 +13,8 @@ from dpbench.training.recipe import NonNegative, Recipe
 class L2(Defense):
     """Weight decay over all parameters: ½λ‖W‖² is added to the loss.
 
-    torch's convention. Keras and the code of Choquette-Choo et al. (2021) write λ‖W‖² without the ½:
-    their λ is half of this one.
+    torch's convention. Keras and the code of Choquette-Choo et al. (2021) write λ‖W‖² without
+    the ½: their λ is half of this one.
 
     Attributes:
         weight_decay: λ.

@@ -19,12 +19,14 @@ class LabelOnly(Defense):
     """Confidence masking to the limit: the scores carry the predicted label and nothing else.
 
     Attributes:
-        form: `one_hot` puts all mass on the label; `flat` puts 1/K + 1e-3 on it and spreads the rest
-            evenly, the ideal MemGuard of Choquette-Choo et al. (2021).
+        form: `one_hot` puts all mass on the label; `flat` puts 1/K + 1e-3 on it and spreads the
+            rest evenly, the ideal MemGuard of Choquette-Choo et al. (2021).
     """
 
     name: ClassVar[str] = "label_only"
-    reference: ClassVar[str] = "Choquette-Choo et al. 2021, Label-Only Membership Inference, section 5"
+    reference: ClassVar[str] = (
+        "Choquette-Choo et al. 2021, Label-Only Membership Inference, section 5"
+    )
 
     form: Literal["one_hot", "flat"] = "one_hot"
 

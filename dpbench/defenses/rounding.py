@@ -15,8 +15,8 @@ from dpbench.defenses.base import Defense
 class Rounding(Defense):
     """Rounds every probability to a number of decimals.
 
-    Rounding can tie the two largest probabilities; the tie is broken in favour of the predicted label
-    by half a unit of the last decimal, so the label is kept.
+    Rounding can tie the two largest probabilities; the tie is broken in favour of the predicted
+    label by half a unit of the last decimal, so the label is kept.
 
     Attributes:
         digits: Decimals that are kept.

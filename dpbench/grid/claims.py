@@ -23,11 +23,12 @@ class Claims:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._owner = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+        pid = os.getpid()
+        self._owner = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
 
     @contextlib.contextmanager
     def holding(self, key: str) -> Iterator[bool]:
-        """Tries to claim a job; yields whether this process has it, and keeps it alive meanwhile."""
+        """Tries to claim a job; yields whether this process has it, and keeps the claim alive."""
         path = self._folder / key
         if not self._take(path):
             yield False

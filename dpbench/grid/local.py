@@ -24,7 +24,9 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
+    "GLIBC_TUNABLES": ":".join(
+        f"glibc.malloc.{name}_threshold=4294967296" for name in ("mmap", "trim")
+    ),
 }
 
 

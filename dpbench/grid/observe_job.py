@@ -92,11 +92,12 @@ class ObserveJob(Job):
         test = self._ask(context, population.test_x, "test").argmax(-1)
         correct = (test == torch.from_numpy(population.test_y)).numpy()
         return Output(
-            {"train_accuracy": float(right[members].mean()), "test_accuracy": float(correct.mean())},
+            {
+                "train_accuracy": float(right[members].mean()),
+                "test_accuracy": float(correct.mean()),
+            },
             {"outputs": outputs.numpy(), "test_correct": np.packbits(correct, axis=1)},
         )
 
     def _ask(self, context: Context, inputs: NDArray[np.float32], name: str) -> Tensor:
         return self.models.query(context, torch.from_numpy(inputs), name=name)
-
-

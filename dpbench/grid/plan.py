@@ -96,12 +96,15 @@ def make_plan(context: Context) -> Plan:
         steps[key_of(draft.training)].add(draft.step)
     observed = [planner.observe(draft, sorted(steps[key_of(draft.training)])) for draft in drafts]
     undefended = next(
-        (seen for seen, draft in zip(observed, drafts, strict=True) if _is_undefended(draft.defense)),
+        (
+            seen
+            for seen, draft in zip(observed, drafts, strict=True)
+            if _is_undefended(draft.defense)
+        ),
         None,
     )
     cells = [
-        planner.cell(draft, seen, undefended)
-        for draft, seen in zip(drafts, observed, strict=True)
+        planner.cell(draft, seen, undefended) for draft, seen in zip(drafts, observed, strict=True)
     ]
     return Plan(tuple(cells), planner.ordered())
 

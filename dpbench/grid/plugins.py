@@ -21,7 +21,8 @@ def load_plugins(files: Iterable[str]) -> None:
         path = Path(name)
         if not path.is_file():
             raise UserError(f"plugin {path}: no such file", next_step="check --plugin and plugins:")
-        module_name = f"dpbench_plugin_{hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()}"
+        digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()
+        module_name = f"dpbench_plugin_{digest}"
         if module_name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(module_name, path)

@@ -128,20 +128,19 @@ def _attacks(entries: Any) -> Iterator[Attack]:
 
 
 def _expand(kind: str, entry: Any, where: str) -> Iterator[Component]:
-    """Yields one component per point of the sweep that an entry `name` or `{name: fields}` spans."""
+    """Yields a component per point of the sweep that an entry `name` or `{name: fields}` spans."""
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise UserError(
             f"{where}: {entry!r} is not a {kind}",
-            allowed=f"a name, or one name with its fields: {{name: {{field: value}}}}",
+            allowed="a name, or one name with its fields: {name: {field: value}}",
         )
     ((name, fields),) = entry.items()
     fields = _mapping(fields or {}, f"{where}.{name}")
     cls = find(kind, name, where=where)
-    sequences = {
-        field.name for field in dataclasses.fields(cls) if "tuple" in str(field.type)  # type: ignore[arg-type]
-    }
+    annotations = {field.name: str(field.type) for field in dataclasses.fields(cast(Any, cls))}
+    sequences = {key for key, annotation in annotations.items() if "tuple" in annotation}
     axes = []
     for key, value in fields.items():
         swept = isinstance(value, list)
@@ -182,7 +181,9 @@ def _name(value: Any) -> str:
 
 def _integer(value: Any, where: str, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{where}: {value!r} is not valid", allowed=f"an integer of at least {least}")
+        raise UserError(
+            f"{where}: {value!r} is not valid", allowed=f"an integer of at least {least}"
+        )
     return value
 
 

@@ -170,7 +170,7 @@ def _params(cell: Cell) -> str:
 
 
 def _train_seconds(cell: Cell, seen: set[str]) -> float:
-    """Nominal cost of the trainings that no cell above needed already; a mask alone costs nothing."""
+    """Nominal cost of the trainings that no cell above needed; a mask alone costs nothing."""
     new = [train for train in cell.trains if train.key not in seen]
     seen.update(train.key for train in new)
     return sum(train.seconds for train in new)
@@ -180,8 +180,10 @@ def write_tables(tables: Tables, out: Path) -> dict[str, pd.DataFrame]:
     """Writes cells and attacks as parquet and CSV, and the timings as CSV; returns the frames."""
     frames = {"cells": tables.cells(), "attacks": tables.attacks()}
     for name, frame in frames.items():
-        _replace(out / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False))  # type: ignore[misc]
-        _replace(out / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))  # type: ignore[misc]
+        _replace(
+            out / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False)
+        )
+        _replace(out / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
     timings = tables.timings()
     _replace(out / "timings.csv", lambda path: timings.to_csv(path, index=False))
     return frames

@@ -38,7 +38,7 @@ def decide(scores: Floats, models: NDArray[np.int64], curves: tuple[Roc, Roc]) -
 def transferred_advantage(
     scores: Floats, members: Bools, *, source: Floats, models: NDArray[np.int64]
 ) -> float:
-    """Returns TPR - FPR of some models, at thresholds that are best on the other fold of the source.
+    """Returns TPR - FPR of some models, at thresholds best on the other fold of the source.
 
     Args:
         scores: `(M, n)` scores.

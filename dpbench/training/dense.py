@@ -212,7 +212,7 @@ class _Chunk:
         self.net.scale(factors)
 
     def _decay(self, gradient: Tensor) -> None:
-        """Adds the data-independent part of the gradient: weight decay and the defense's penalty."""
+        """Adds the data-independent part of the gradient: decay and the defense's penalty."""
         if self.task.recipe.weight_decay > 0:
             gradient.add_(self.net.flat, alpha=self.task.recipe.weight_decay)
         if self.task.regularise is not None:

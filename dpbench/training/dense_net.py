@@ -38,8 +38,9 @@ class _Norm:
 
 
 class _Views(NamedTuple):
-    """Views into the buffers for one batch size; making them at every step would cost as much as a
-    small network's products.
+    """Views into the buffers for one batch size.
+
+    Making them at every step would cost as much as a small network's products.
 
     Attributes:
         rows: `(K * batch, d + 1)` inputs of the first layer.
@@ -88,9 +89,7 @@ class DenseNet:
             for layer in self.layers
         ]
         rows = models * capacity
-        self._inputs = [
-            torch.ones(rows * (layer.d_in + 1), device=device) for layer in self.layers
-        ]
+        self._inputs = [torch.ones(rows * (layer.d_in + 1), device=device) for layer in self.layers]
         self._deltas = [torch.empty(rows * layer.d_out, device=device) for layer in self.layers]
         self._drops: list[Tensor | None] = [None] * len(self.layers)
         self._by_batch: dict[int, _Views] = {}

@@ -33,7 +33,7 @@ def engine_for(architecture: Architecture, recipe: Recipe) -> ModuleType:
 def block_size(
     architecture: Architecture, recipe: Recipe, shape: tuple[int, ...], n_classes: int
 ) -> int:
-    """Returns how many models one training job holds; depends on the network and the recipe only."""
+    """Returns how many models one training job holds, from the network and the recipe."""
     if engine_for(architecture, recipe) is autograd:
         return 1
     assert isinstance(architecture, DenseArchitecture)

@@ -38,7 +38,7 @@ class Recipe(Settings):
     Attributes:
         epochs: Passes over the *expected* number of members.
         batch_size: Examples per step.
-        sampling_rate: Overrides `batch_size` by a fraction of the expected members; 1 is full batch.
+        sampling_rate: Overrides `batch_size` by a fraction of the expected members; 1 is all.
         lr: Peak learning rate.
         momentum: Heavy-ball momentum.
         weight_decay: torch's convention, the gradient of ½λ‖W‖² over all parameters.
@@ -63,7 +63,7 @@ class Recipe(Settings):
     engine: Literal["auto", "dense", "autograd"] = "auto"
 
     def sampling(self, expected_members: float) -> Sampling:
-        """Returns the sampling facts for a game in which a model has that many members on average."""
+        """Returns the sampling facts where a model has that many members on average."""
         rate = self.sampling_rate or min(1.0, self.batch_size / expected_members)
         per_epoch = 1 / rate
         return Sampling(

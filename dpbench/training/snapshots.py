@@ -1,4 +1,4 @@
-"""Which weights of a training are released: checkpoints, averages of the last steps, best epochs."""
+"""Which weights a training releases: checkpoints, averages of the last steps, best epochs."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class Averager:
         self._sums: dict[int, Tensor] = {}
 
     def after(self, step: int, parameters: Tensor) -> Tensor | None:
-        """Takes note of the parameters after `step`; returns what is released there, if anything."""
+        """Takes note of the parameters after `step`; returns what is released there, if any."""
         released = None
         for checkpoint, window in self._windows.items():
             if not checkpoint - window < step <= checkpoint:

@@ -68,7 +68,7 @@ class Task:
         recipe: Hyper-parameters, after the defense adapted them.
         sampling: Its sampling facts.
         mechanism: Clipping and noise, or None for plain SGD on shuffled members.
-        loss: Per-example loss; None is cross-entropy (which engines may differentiate in closed form).
+        loss: Per-example loss; None is cross-entropy, which the dense engine differentiates itself.
         regularise: Penalty on the weights, or None.
         data: What the models learn from.
         members: `(K, n)` bool, the pool examples each model may see.
