@@ -65,7 +65,7 @@ def data(d: int, classes: int) -> TrainingData:
 def task(d: int, hidden: int, classes: int, batch: int, mechanism: Mechanism | None) -> Task:
     """One chunk of the dense engine: K models, K chosen by the engine."""
     architecture = MLP(hidden=(hidden,))
-    models = dense.models_at_once(architecture, (d,), classes)
+    models = dense.models_at_once(architecture, (d,), classes, batch)
     momentum = 0.9 if mechanism is None else 0.0
     recipe = Recipe(epochs=40, batch_size=batch, lr=0.01, momentum=momentum)
     sampling = recipe.sampling(POOL / 2)

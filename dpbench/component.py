@@ -143,7 +143,8 @@ def _short(value: Any) -> str:
 
 
 def _explain(error: ValidationError, *, cls: type, where: str) -> UserError:
-    first = error.errors()[0]
+    # A misspelt key is also a missing one: say the former.
+    first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
     names = [field.name for field in dataclasses.fields(cls)]
     path = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
     field = f"{where}.{path}" if path else where

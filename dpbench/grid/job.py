@@ -79,7 +79,7 @@ class Job(ABC):
         key: Content key of everything the result depends on.
         label: What it is, for people.
         parents: Keys of the jobs whose results it reads.
-        tolerant: It runs when its parents are finished *or failed*, rather than all finished.
+        tolerant: It runs without the parents that failed, as long as one has a result.
         seconds: Nominal cost: work divided by the rate of one reference core.
     """
 

@@ -149,7 +149,7 @@ class _Planner:
         return _Draft(defense, recipe, sampling, mechanism, training, step)
 
     def observe(self, draft: _Draft, steps: list[int]) -> _Seen:
-        trains = tuple(self._train(draft, models, steps) for models in self._blocks(draft.recipe))
+        trains = tuple(self._train(draft, models, steps) for models in self._blocks(draft))
         raw = self._observe(draft, trains, Composition(()))
         masks = Composition(draft.defense.masks)
         released = self._observe(draft, trains, masks) if masks.parts else raw
@@ -189,9 +189,15 @@ class _Planner:
         )
         return {job.key: job for job in jobs}
 
-    def _blocks(self, recipe: Recipe) -> Iterable[tuple[int, ...]]:
+    def _blocks(self, draft: _Draft) -> Iterable[tuple[int, ...]]:
         population = self.population
-        size = block_size(self.grid.model, recipe, population.shape, population.n_classes)
+        size = block_size(
+            self.grid.model,
+            draft.recipe,
+            population.shape,
+            population.n_classes,
+            batch=draft.sampling.batch,
+        )
         for start in range(0, self.grid.models, size):
             yield tuple(range(start, min(start + size, self.grid.models)))
 

@@ -40,7 +40,8 @@ class Board:
         self.blocked = set()
         for job in self.jobs.values():
             dead = self.failed | self.blocked
-            if not job.tolerant and not dead.isdisjoint(job.parents):
+            lost = dead.intersection(job.parents)
+            if lost and (not job.tolerant or len(lost) == len(job.parents)):
                 self.blocked.add(job.key)
 
     @property

@@ -31,9 +31,9 @@ def epsilon_lower(
     at 97.5 % each, each model being one independent observation. If only even models are given, the
     folds change roles.
 
-    It is a bound on the epsilon at `delta` for the average example of this pool, valid for many
-    models rather than few, and conservative: with zero errors in k models no more than log(k / 3.7)
-    is claimed.
+    It bounds the epsilon at `delta` for the average example of this pool. Student's limits need
+    many models rather than few. Where k models make no error at all, no more than log(k / 3.7) is
+    claimed.
 
     Args:
         scores: `(len(models), n)` scores of the reported models.

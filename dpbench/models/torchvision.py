@@ -1,7 +1,6 @@
 """Any torchvision classifier that can do without BatchNorm."""
 
 import importlib
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -87,14 +86,9 @@ def _functional(network: nn.Module) -> nn.Module:
 
     Opacus' backward hooks refuse a hooked output that is modified in place
     (https://github.com/meta-pytorch/opacus/issues/828), be it by a layer or by `out += identity`.
+    Tracing turns the latter into an addition, as a traced value has no in-place operators.
     """
     traced = fx.symbolic_trace(network)
-    for node in traced.graph.nodes:
-        if node.target is operator.iadd:
-            node.target = operator.add
-        if "inplace" in node.kwargs:
-            node.update_kwarg("inplace", False)
-    traced.recompile()
     for name, part in list(traced.named_modules()):
         if isinstance(part, nn.Dropout):
             traced.set_submodule(name, Dropout(part.p))

@@ -115,7 +115,7 @@ def _figure(drawing: Drawing) -> str:
     caption = escape(drawing.caption)
     return (
         f'<figure id="{escape(drawing.name)}">\n<div class="wide">'
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{caption}"></div>\n'
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(drawing.title)}"></div>\n'
         f"<figcaption>{caption}</figcaption>\n</figure>"
     )
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from dpbench.errors import UserError
 from dpbench.metrics import roc as roc_curve
 from dpbench.metrics import tpr_at
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
@@ -43,7 +44,7 @@ def roc(results: Results) -> Figure | None:
     the smallest FPR that its non-members resolve. Bars at 1 % and 0.1 % FPR are 95 % intervals.
 
     Returns:
-        The figure, or None when no chosen cell has an attack.
+        The figure, or None when no chosen cell has an attack, or none of them has stored scores.
     """
     run = tables(results)
     curves = [curve for curve in _chosen(run) if strongest(run, curve.cell) is not None]
@@ -55,6 +56,8 @@ def roc(results: Results) -> Figure | None:
         handles: list[Line2D] = []
         for curve in curves:
             handles += _draw(axes, results, run, curve)
+        if not handles:
+            return None
         legend_beside(axes, [*handles, *_guides(axes)])
         settle(figure)
     return figure
@@ -115,9 +118,12 @@ def _frame(axes: Axes) -> None:
 def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2D]:
     row = strongest(run, curve.cell)
     assert row is not None
-    scores, members = results.scores(
-        curve.cell, row["attack"], knowledge="adaptive", params=row["attack_params"]
-    )
+    try:
+        scores, members = results.scores(
+            curve.cell, row["attack"], knowledge="adaptive", params=row["attack_params"]
+        )
+    except UserError:  # the tables of a run may be published without its scores
+        return []
     fpr, tpr = vertices(scores, members)
     (line,) = axes.plot(
         fpr,
@@ -153,7 +159,10 @@ def vertices(scores: Floats, members: Bools) -> tuple[Floats, Floats]:
 
 
 def _guides(axes: Axes) -> list[Line2D]:
-    guides = [Line2D([], [], color=QUIET, linestyle=":", linewidth=1.2, label="guessing")]
+    guides = [
+        Line2D([], [], color=QUIET, linestyle=":", linewidth=1.2, label="guessing"),
+        Line2D([], [], color=QUIET, linewidth=6, alpha=0.45, label="95 % intervals of the rates"),
+    ]
     if any(line.get_linestyle() == "--" for line in axes.lines):
         label = "the mechanism's limit"
         guides.insert(0, Line2D([], [], color=QUIET, linestyle="--", linewidth=1.3, label=label))

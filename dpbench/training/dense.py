@@ -22,18 +22,22 @@ from dpbench.training.task import (
     require_finite,
 )
 
-# Parameters that are trained side by side: enough to hide the cost of a call for tiny nets, few
-# enough that weights, momentum and noise of all K models stay in a core's cache (docs/speed.md).
-_PARAMETERS_AT_ONCE = 220_000
+# Numbers that one step of all models trained side by side may touch: enough to hide the cost of a
+# call for tiny nets, few enough that weights, momentum and activations of all K models stay in a
+# core's cache (docs/speed.md).
+_NUMBERS_AT_ONCE = 600_000
 _MOST_AT_ONCE = 64
 
 
-def models_at_once(architecture: DenseArchitecture, shape: tuple[int, ...], n_classes: int) -> int:
-    """Returns K, a power of two, from the size of the network alone."""
+def models_at_once(
+    architecture: DenseArchitecture, shape: tuple[int, ...], n_classes: int, batch: float
+) -> int:
+    """Returns K, a power of two, from the sizes of the network and of the batch alone."""
     layers = architecture.layers(shape, n_classes)
     parameters = sum((layer.d_in + 1) * layer.d_out for layer in layers)
-    fitting = max(1, min(_MOST_AT_ONCE, _PARAMETERS_AT_ONCE // parameters))
-    return 1 << int(math.log2(fitting))
+    activations = batch * sum(layer.d_in + layer.d_out for layer in layers)
+    fitting = _NUMBERS_AT_ONCE / (2 * parameters + activations)
+    return 1 << int(math.log2(min(_MOST_AT_ONCE, max(1.0, fitting))))
 
 
 def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
@@ -46,7 +50,8 @@ def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         Diverged: A weight is not finite.
     """
     assert isinstance(task.architecture, DenseArchitecture)
-    width = models_at_once(task.architecture, task.shape, task.n_classes)
+    batch = task.sampling.batch
+    width = models_at_once(task.architecture, task.shape, task.n_classes, batch)
     total, parts = len(task.models), []
     for start in range(0, total, width):
         stop = min(total, start + width)

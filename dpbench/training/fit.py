@@ -31,13 +31,18 @@ def engine_for(architecture: Architecture, recipe: Recipe) -> ModuleType:
 
 
 def block_size(
-    architecture: Architecture, recipe: Recipe, shape: tuple[int, ...], n_classes: int
+    architecture: Architecture,
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    n_classes: int,
+    *,
+    batch: float,
 ) -> int:
     """Returns how many models one training job holds, from the network and the recipe."""
     if engine_for(architecture, recipe) is autograd:
         return 1
     assert isinstance(architecture, DenseArchitecture)
-    return max(_BLOCK, dense.models_at_once(architecture, shape, n_classes))
+    return max(_BLOCK, dense.models_at_once(architecture, shape, n_classes, batch))
 
 
 def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:

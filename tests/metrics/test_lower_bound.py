@@ -112,6 +112,15 @@ def test_only_held_out_models_of_the_reported_half_count():
     assert bound(spoiled, members, models=even) < 0.5 < bound(scores, members, models=even)
 
 
+def test_the_threshold_is_not_chosen_on_the_models_it_is_judged_by():
+    members = np.random.default_rng(12).random((40, 300)) < 0.5
+    scores = members.astype(float)
+    scores[0::2] = 5.0
+    # All that even models teach is "members score 5", which no odd model does.
+    assert bound(scores, members) == 0
+    assert bound(scores[1:], members[1:]) == 0
+
+
 def test_a_static_attacker_chooses_thresholds_elsewhere():
     rng = np.random.default_rng(9)
     members = rng.random((40, 300)) < 0.5

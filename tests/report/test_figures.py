@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from simulated_run import ATTACKS, EPSILON_OF_MU, part_of_the_run, simulated_run
 
+from dpbench.errors import UserError
 from dpbench.privacy import advantage_epsilon as advantage_from_epsilon
 from dpbench.report.advantage_epsilon import FLOOR, advantage_epsilon
 from dpbench.report.canvas import canvas, drawable, png_bytes, svg_bytes
@@ -221,6 +222,15 @@ def test_roc_stays_inside_what_few_scores_resolve():
     curves = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert curves
     assert all(line.get_xdata()[0] >= 1 / 400 for line in curves)
+
+
+def test_roc_is_left_out_where_only_tables_were_published(monkeypatch):
+    def no_scores(*_, **__):
+        raise UserError("no scores here")
+
+    run = part_of_the_run()
+    monkeypatch.setattr(run, "scores", no_scores)
+    assert roc(run) is None
 
 
 def heat_texts(axes, run):

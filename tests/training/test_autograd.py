@@ -1,4 +1,4 @@
-"""The autograd engine against plain loops, per-example loops and Opacus' own loop."""
+"""The autograd engine against plain loops, per-example loops, Opacus' own loop and the dense engine."""
 
 import dataclasses
 import math
@@ -7,23 +7,31 @@ import warnings
 import pytest
 import torch
 from scipy import stats
+from small_task import (
+    CLIP,
+    IMAGE,
+    RECIPE,
+    SMALL_CNN,
+    STEPS,
+    TABLE,
+    N,
+    generator,
+    make_task,
+    parameters_of,
+    relative,
+    started,
+    vector,
+)
 from torch import nn
 from torch.nn import functional
 
-from dpbench.errors import UserError
-from dpbench.models import CNN, MLP, Architecture, ResNet, Softmax, Torchvision
-from dpbench.seeds import seed_for
-from dpbench.training import autograd
+from dpbench.models import CNN, MLP, ResNet, Softmax, Torchvision
+from dpbench.training import autograd, dense
 from dpbench.training.batches import poisson_batches, shuffled_batches
 from dpbench.training.recipe import Recipe
 from dpbench.training.schedule import learning_rates
-from dpbench.training.task import Diverged, Mechanism, Snapshots, Task, TrainingData
+from dpbench.training.task import Mechanism, Task, TrainingData
 
-N, CLASSES, STEPS, SEED = 60, 4, 10, 7
-TABLE, IMAGE = (6,), (2, 8, 8)
-RECIPE = Recipe(epochs=3, batch_size=9, lr=0.2, momentum=0.9, weight_decay=0.01)
-CLIP = Mechanism(max_grad_norm=0.5, noise_multiplier=0.0)
-SMALL_CNN = CNN(width=3, hidden=6, group_norm=True, activation="tanh")
 NETS = [
     (Softmax(), TABLE),
     (MLP(hidden=(5,), layer_norm=True, activation="tanh"), TABLE),
@@ -32,50 +40,6 @@ NETS = [
     (ResNet(width=4), IMAGE),
 ]
 nets = pytest.mark.parametrize(("net", "shape"), NETS, ids=[net.label() for net, _ in NETS])
-
-
-def generator(*path: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_for(SEED, *path))
-
-
-def make_task(
-    net: Architecture, shape: tuple[int, ...], recipe: Recipe = RECIPE, **changes: object
-) -> Task:
-    inputs = torch.randn(N, *shape, generator=generator("inputs"))
-    targets = torch.randint(0, CLASSES, (N,), generator=generator("targets"))
-    models = changes.pop("models", (0,))
-    task = Task(
-        architecture=net,
-        shape=shape,
-        n_classes=CLASSES,
-        recipe=recipe,
-        sampling=recipe.sampling(N / 2)._replace(steps=STEPS),
-        mechanism=None,
-        loss=None,
-        regularise=None,
-        data=TrainingData(inputs, targets, inputs[:20], targets[:20]),
-        members=torch.rand(len(models), N, generator=generator("members")) < 0.5,
-        seed=SEED,
-        models=models,
-        checkpoints=(STEPS,),
-    )
-    return dataclasses.replace(task, **changes)
-
-
-def started(task: Task, model: int = 0) -> nn.Module:
-    return task.architecture.build(task.shape, task.n_classes, generator("init", model))
-
-
-def vector(weights: dict[str, torch.Tensor], model: int = 0) -> torch.Tensor:
-    return torch.cat([value[model].flatten() for value in weights.values()])
-
-
-def parameters_of(network: nn.Module) -> torch.Tensor:
-    return torch.cat([value.detach().flatten() for value in network.state_dict().values()])
-
-
-def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
 
 
 def rows_of(task: Task, model: int = 0) -> list[torch.Tensor]:
@@ -180,6 +144,18 @@ def test_private_training_without_noise_is_the_loop_of_opacus(net, shape):
     assert relative(vector(autograd.fit(task)[STEPS]), parameters_of(network)) < 1e-5
 
 
+@pytest.mark.parametrize("mechanism", [None, CLIP])
+@pytest.mark.parametrize("changes", [{}, {"averaging": 0.5}, {"patience": 1}])
+def test_both_engines_train_the_same_model(mechanism, changes):
+    """One model at a time, both draw the same initial weights and the same batches."""
+    net = MLP(hidden=(7, 5), activation="tanh", layer_norm=True)
+    recipe = dataclasses.replace(RECIPE, **changes)
+    task = make_task(net, TABLE, recipe, mechanism=mechanism, checkpoints=(STEPS,))
+    ours, theirs = autograd.fit(task)[STEPS], dense.fit(task)[STEPS]
+    assert list(ours) == list(theirs)
+    assert relative(vector(ours), vector(theirs)) < 1e-5
+
+
 def one_step(task: Task) -> torch.Tensor:
     """The averaged gradient of a single step: lr 1, no momentum, no decay."""
     recipe = dataclasses.replace(RECIPE, lr=1.0, momentum=0.0, weight_decay=0.0)
@@ -280,178 +256,6 @@ def test_clipping_in_parts_changes_nothing(monkeypatch, sigma):
     assert relative(vector(autograd.fit(task)[STEPS]), whole) < 1e-5
 
 
-@pytest.mark.parametrize("mechanism", [None, Mechanism(max_grad_norm=1.0, noise_multiplier=1.0)])
-class TestBothPaths:
-    def test_same_seed_same_bytes_and_models_do_not_depend_on_their_block(self, mechanism):
-        net = MLP(hidden=(5,), dropout=0.4)
-        task = make_task(net, TABLE, mechanism=mechanism, models=(4, 2))
-        together = autograd.fit(task)[STEPS]
-        for position, model in enumerate(task.models):
-            one = dataclasses.replace(
-                task, models=(model,), members=task.members[position : position + 1]
-            )
-            alone = autograd.fit(one)[STEPS]
-            for name, value in together.items():
-                assert torch.equal(alone[name][0], value[position])
-        assert not torch.equal(vector(together, 0), vector(together, 1))
-
-    def test_another_seed_is_another_training(self, mechanism):
-        task = make_task(Softmax(), TABLE, mechanism=mechanism)
-        other = dataclasses.replace(task, seed=SEED + 1)
-        assert not torch.equal(
-            vector(autograd.fit(task)[STEPS]), vector(autograd.fit(other)[STEPS])
-        )
-
-    def test_a_quadratic_penalty_is_weight_decay(self, mechanism):
-        def half_square(weights):
-            return 0.05 * sum(value.square().flatten(1).sum(1) for value in weights.values())
-
-        plain = dataclasses.replace(RECIPE, weight_decay=0.0)
-        decayed = dataclasses.replace(RECIPE, weight_decay=0.1)
-        task = make_task(SMALL_CNN, IMAGE, plain, mechanism=mechanism, regularise=half_square)
-        expected = make_task(SMALL_CNN, IMAGE, decayed, mechanism=mechanism)
-        without = make_task(SMALL_CNN, IMAGE, plain, mechanism=mechanism)
-        ours, decay, none = (
-            vector(autograd.fit(each)[STEPS]) for each in (task, expected, without)
-        )
-        assert relative(ours, decay) < 1e-5
-        assert relative(ours, none) > 1e-3
-
-    def test_one_hot_targets_are_labels(self, mechanism):
-        task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism)
-        soft = functional.one_hot(task.data.targets, CLASSES).float()
-        other = dataclasses.replace(task, data=task.data._replace(targets=soft))
-        assert (
-            relative(vector(autograd.fit(other)[STEPS]), vector(autograd.fit(task)[STEPS])) < 1e-5
-        )
-
-    def test_a_loss_of_the_defense_is_used(self, mechanism):
-        def cross_entropy(logits, targets):
-            return -logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)
-
-        task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism)
-        same = dataclasses.replace(task, loss=cross_entropy)
-        still = dataclasses.replace(task, loss=lambda logits, _: 0 * logits.sum(-1))
-        expected = vector(autograd.fit(task)[STEPS])
-        assert relative(vector(autograd.fit(same)[STEPS]), expected) < 1e-5
-        assert relative(vector(autograd.fit(still)[STEPS]), expected) > 0.01
-
-    def test_checkpoints_are_the_prefixes_of_one_training(self, mechanism):
-        task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism, checkpoints=(3, 6, 10))
-        kept = autograd.fit(task)
-        assert list(kept) == [3, 6, 10]
-        for step in (3, 6):
-            shorter = autograd.fit(dataclasses.replace(task, checkpoints=(step,)))
-            assert torch.equal(vector(shorter[step]), vector(kept[step]))
-
-    def test_averaging_is_the_mean_of_the_last_steps(self, mechanism):
-        every = tuple(range(1, STEPS + 1))
-        task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism, checkpoints=every)
-        path = autograd.fit(task)
-        averaged = dataclasses.replace(task.recipe, averaging=0.4)
-        kept = autograd.fit(dataclasses.replace(task, recipe=averaged, checkpoints=(5, 10)))
-        for step, window in ((5, (4, 5)), (10, (7, 8, 9, 10))):
-            mean = torch.stack([vector(path[at]) for at in window]).mean(0)
-            assert relative(vector(kept[step]), mean) < 1e-5
-
-    def test_a_loss_that_is_not_a_number_is_a_divergence(self, mechanism):
-        task = make_task(
-            Softmax(),
-            TABLE,
-            mechanism=mechanism,
-            loss=lambda logits, targets: logits.sum(-1) * torch.nan,
-            checkpoints=(1, STEPS),
-        )
-        with pytest.raises(Diverged, match=r"model 0.* after step"):
-            autograd.fit(task)
-
-    def test_a_rate_too_large_is_a_divergence(self, mechanism):
-        recipe = dataclasses.replace(RECIPE, lr=1e30, weight_decay=1.0)
-        with pytest.raises(Diverged):
-            autograd.fit(make_task(SMALL_CNN, IMAGE, recipe, mechanism=mechanism))
-
-    def test_progress_rises_to_one(self, mechanism):
-        seen: list[float] = []
-        autograd.fit(make_task(Softmax(), TABLE, mechanism=mechanism, models=(0, 1)), seen.append)
-        assert seen == sorted(seen)
-        assert seen[-1] == 1.0
-        assert 0.5 in seen
-
-
-def reference_losses(task: Task, kept: Snapshots) -> dict[int, float]:
-    losses = {}
-    for step, weights in kept.items():
-        outputs = autograd.logits(
-            task.architecture,
-            weights,
-            task.data.reference_inputs,
-            shape=task.shape,
-            n_classes=CLASSES,
-        )
-        losses[step] = float(functional.cross_entropy(outputs[0], task.data.reference_targets))
-    return losses
-
-
-@pytest.mark.parametrize("patience", [1, 2, 50])
-def test_patience_releases_the_best_epoch(patience):
-    recipe = dataclasses.replace(RECIPE, batch_size=15, lr=0.5, weight_decay=0.0)
-    task = make_task(MLP(hidden=(30,)), TABLE, recipe)  # two steps an epoch
-    noise = torch.randn(200, *TABLE, generator=generator("reference"))
-    labels = torch.randint(0, CLASSES, (200,), generator=generator("reference labels"))
-    task = dataclasses.replace(
-        task,
-        data=task.data._replace(reference_inputs=noise, reference_targets=labels),
-        sampling=task.sampling._replace(steps=20),
-        checkpoints=(20,),
-    )
-    epochs = tuple(range(2, 21, 2))
-    path = autograd.fit(dataclasses.replace(task, checkpoints=epochs))
-    losses = reference_losses(task, path)
-    best, waited = epochs[0], 0
-    for step in epochs[1:]:
-        best, waited = (step, 0) if losses[step] < losses[best] else (best, waited + 1)
-        if waited == patience:
-            break
-    assert best < 20
-    stopping = dataclasses.replace(recipe, patience=patience)
-    kept = autograd.fit(dataclasses.replace(task, recipe=stopping))
-    assert list(kept) == [20]
-    assert torch.equal(vector(kept[20]), vector(path[best]))
-
-
-def test_patience_with_early_checkpoints_keeps_every_key():
-    recipe = dataclasses.replace(RECIPE, patience=1, lr=5.0)
-    task = make_task(MLP(hidden=(30,)), TABLE, recipe, checkpoints=(2, 9, STEPS))
-    assert list(autograd.fit(task)) == [2, 9, STEPS]
-
-
-def test_snapshots_are_stacked_state_dicts():
-    task = make_task(SMALL_CNN, IMAGE, models=(0, 1, 2))
-    weights = autograd.fit(task)[STEPS]
-    expected = started(task).state_dict()
-    assert list(weights) == list(expected)
-    for name, value in weights.items():
-        assert value.shape == (3, *expected[name].shape)
-        assert value.dtype == torch.float32
-        assert value.device.type == "cpu"
-        assert not value.requires_grad
-
-
-def test_logits_are_those_of_each_model(monkeypatch):
-    monkeypatch.setattr(autograd, "_EVALUATION_BATCH", 7)
-    net = CNN(width=3, hidden=5, dropout=0.5)
-    task = make_task(net, IMAGE, models=(0, 1, 2))
-    weights = autograd.fit(task)[STEPS]
-    outputs = autograd.logits(net, weights, task.data.inputs, shape=IMAGE, n_classes=CLASSES)
-    assert outputs.shape == (3, N, CLASSES)
-    assert not outputs.requires_grad
-    for model in range(3):
-        network = net.build(IMAGE, CLASSES, generator())
-        network.load_state_dict({name: value[model] for name, value in weights.items()})
-        with torch.no_grad():
-            assert torch.allclose(outputs[model], network.eval()(task.data.inputs), atol=1e-6)
-
-
 @pytest.mark.parametrize("net", [CNN(width=8), ResNet(width=8)], ids=["cnn", "resnet"])
 @pytest.mark.parametrize("mechanism", [None, Mechanism(max_grad_norm=1.0, noise_multiplier=0.1)])
 def test_convolutional_networks_learn(net, mechanism):
@@ -484,13 +288,3 @@ def test_rewritten_torchvision_network_gives_per_example_gradients():
     total = clipped_sum(started(task), task, torch.arange(2), CLIP.max_grad_norm)
     expected = torch.cat([value.flatten() for value in total]) / task.sampling.batch
     assert relative(one_step(task), expected) < 1e-3  # differences of weights round at 1e-8
-
-
-class _WithBatchNorm(Architecture):
-    def build(self, shape, n_classes, generator):
-        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(math.prod(shape)))
-
-
-def test_batch_norm_of_a_plugin_is_refused():
-    with pytest.raises(UserError, match="BatchNorm1d"):
-        autograd.fit(make_task(_WithBatchNorm(), TABLE))
