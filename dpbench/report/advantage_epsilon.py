@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ def advantage_epsilon(results: Results) -> Figure | None:
     with house_style():
         figure, (axes,) = canvas(results, TITLE, size=(9.6, 6.2))
         _frame(axes, place)
-        bounds = _bounds(axes, cells)
+        bounds = [*_formulas(axes, cells), *_own_bound(axes, cells)]
         attacks = _attacks(axes, run, cells, place)
         best = _best(axes, run, cells, place)
         undefended = _undefended(axes, run)
@@ -105,52 +105,60 @@ def _frame(axes: Axes, place: dict[float, float]) -> None:
     )
 
 
-def _bounds(axes: Axes, cells: pd.DataFrame) -> list[Line2D]:
-    """Draws every bound up to 1, where it stops saying anything, and shades what none allows."""
-    claims = cells[np.isfinite(cells["epsilon"])].sort_values("epsilon", kind="stable")
-    low, high = claims["epsilon"].min() / 1.3, claims["epsilon"].max() * 1.15
-    curve = np.geomspace(low, high, 400)
-    delta = float(np.nan_to_num(claims["delta"].max()))
+def _formulas(axes: Axes, cells: pd.DataFrame) -> list[Line2D]:
+    """Draws the bounds that epsilon and delta give, up to 1, where they stop saying anything."""
+    finite = cells.loc[np.isfinite(cells["epsilon"]), "epsilon"]
+    curve = np.geomspace(finite.min() / 1.3, finite.max() * 1.15, 400)
+    delta = float(np.nan_to_num(cells["delta"].max()))
     drawn: list[Line2D] = []
     for bound, dashes, width, label in (
         (2 * accuracy_half_exp(curve) - 1, (0, (1, 2.5)), 2.4, "accuracy ≤ e^ε/2, as advantage"),
-        (advantage_yeom(curve), (1.75, (4, 3)), 1.1, "e^ε − 1   (the same line)"),
+        (advantage_yeom(curve), (1.75, (4, 3)), 1.1, "e^ε − 1 (the same line)"),
         (from_epsilon_delta(curve, delta), (0, (7, 2)), 1.5, "(e^ε − 1 + 2δ) / (e^ε + 1)"),
     ):
         inside = np.flatnonzero(bound < 1)
         stop = inside[-1] + 2 if len(inside) else 0
-        drawn += axes.plot(
-            curve[:stop],
-            bound[:stop],
-            color=THEORY,
-            linestyle=dashes,
-            linewidth=width,
-            alpha=0.75,
-            label=label,
-            zorder=2,
-        )
-    own = claims.dropna(subset=["bound_advantage_mechanism"])
-    drawn += axes.plot(
-        own["epsilon"],
-        own["bound_advantage_mechanism"],
-        color=THEORY,
-        linewidth=2.4,
-        marker="_",
-        markersize=12,
-        markeredgewidth=2.4,
-        zorder=3,
-        label="the mechanism's own bound, δ(0)",
-    )
-    axes.fill_between(
-        own["epsilon"],
-        own["bound_advantage_mechanism"],
-        1.15,
-        color=THEORY,
-        alpha=0.06,
-        linewidth=0,
-        zorder=0,
-    )
+        (line,) = axes.plot(curve[:stop], bound[:stop], color=THEORY, linestyle=dashes, alpha=0.75)
+        line.set_linewidth(width)
+        line.set_label(label if stop else f"{label}: above 1 here")
+        drawn.append(line)
     return drawn
+
+
+def _own_bound(axes: Axes, cells: pd.DataFrame) -> list[Line2D]:
+    """Draws the mechanism's own bound, and shades what no attack can reach."""
+    own = cells[np.isfinite(cells["epsilon"])].dropna(subset=["bound_advantage_mechanism"])
+    x, y = own["epsilon"].to_numpy(), own["bound_advantage_mechanism"].to_numpy()
+    axes.fill_between(x, y, 1.15, color=THEORY, alpha=0.06, linewidth=0, zorder=0)
+    lines = axes.plot(x, y, color=THEORY, linewidth=2.4, marker="_", markersize=12, zorder=3)
+    lines[0].set_markeredgewidth(2.4)
+    lines[0].set_label("the mechanism's own bound, δ(0)")
+    return lines
+
+
+class Stroke(NamedTuple):
+    """How an attack is drawn; `edge` is the colour around its markers."""
+
+    color: str | tuple[float, float, float]
+    marker: str
+    edge: str | tuple[float, float, float]
+    style: Literal["-", "--"] = "-"
+    width: float = 1.1
+    size: float = 4.5
+    alpha: float = 0.95
+
+    def key(self, label: str) -> Line2D:
+        """Returns the legend's entry."""
+        return Line2D(
+            [],
+            [],
+            color=self.color,
+            marker=self.marker,
+            linestyle=self.style,
+            linewidth=self.width,
+            markersize=self.size,
+            label=label,
+        )
 
 
 def _attacks(
@@ -164,95 +172,49 @@ def _attacks(
     handles = []
     for index, name in enumerate(names):
         color, marker = colors[index % len(colors)], MARKERS[index % len(MARKERS)]
+        adaptive = Stroke(color, marker, color)
+        static = adaptive._replace(style="--", size=3.0, alpha=0.55)
         # Side by side, so that intervals at one epsilon can be told apart.
         shift = 1.012 ** (index - (len(names) - 1) / 2)
-        for knowledge, line in (("static", "--"), ("adaptive", "-")):
+        for knowledge, stroke in (("static", static), ("adaptive", adaptive)):
             part = rows[(rows["label"] == name) & (rows["knowledge"] == knowledge)]
-            _line(axes, part, place, shift=shift, color=color, linestyle=line, marker=marker)
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=color,
-                marker=marker,
-                linewidth=1.1,
-                markersize=4.5,
-                label=drawable(name, limit=34),
-            )
-        )
+            _line(axes, part, place, stroke, shift=shift)
+        handles.append(adaptive.key(drawable(name, limit=34)))
     if (rows["knowledge"] == "static").any():
-        handles.append(
-            Line2D(
-                [], [], color=QUIET, linestyle="--", linewidth=1.1, label="dashed: the same, static"
-            )
-        )
+        handles.append(Stroke(QUIET, "", QUIET, "--").key("dashed: the same, static"))
     return handles
-
-
-def _line(
-    axes: Axes,
-    rows: pd.DataFrame,
-    place: dict[float, float],
-    *,
-    shift: float,
-    color: str | Sequence[float],
-    linestyle: str,
-    marker: str,
-    bold: bool = False,
-) -> None:
-    """Draws one attack over epsilon, with intervals, and marks what lies below the floor."""
-    if rows.empty:
-        return
-    rows = rows.sort_values("epsilon", kind="stable")
-    x = np.array([place[float(e)] for e in rows["epsilon"]]) * shift
-    y = rows["advantage"].clip(lower=FLOOR).to_numpy()
-    low, high = (rows[f"advantage_{end}"].clip(lower=FLOOR) for end in ("low", "high"))
-    dim = 0.55 if linestyle == "--" else 0.95
-    finite = np.isfinite(rows["epsilon"].to_numpy())
-    axes.plot(
-        x[finite],
-        y[finite],
-        color=color,
-        linestyle=linestyle,
-        alpha=dim,
-        linewidth=2.4 if bold else 1.1,
-        zorder=5 if bold else 3,
-    )
-    axes.vlines(
-        x,
-        low.to_numpy(),
-        high.to_numpy(),
-        color=color,
-        alpha=0.8 * dim,
-        linewidth=2.0 if bold else 0.9,
-        zorder=3,
-    )
-    above = rows["advantage"].to_numpy() >= FLOOR
-    size = 6.5 if bold else 4.5 if linestyle == "-" else 3.0
-    axes.plot(
-        x[above],
-        y[above],
-        marker,
-        color=color,
-        alpha=dim,
-        markersize=size,
-        zorder=6,
-        markeredgecolor="white" if bold else color,
-        markeredgewidth=0.6,
-    )
-    axes.plot(
-        x[~above], y[~above], "v", color=color, fillstyle="none", markersize=size + 1, zorder=6
-    )
 
 
 def _best(axes: Axes, run: Tables, cells: pd.DataFrame, place: dict[float, float]) -> list[Line2D]:
     best = run.best[(run.best["knowledge"] == "adaptive") & run.best["advantage"].notna()]
     rows = best.merge(cells[["cell", "epsilon"]], on="cell")
-    _line(axes, rows, place, shift=1.0, color=DP_SGD, linestyle="-", marker="o", bold=True)
-    if rows.empty:
-        return []
-    label = "best attack"
-    return [Line2D([], [], color=DP_SGD, marker="o", linewidth=2.4, markersize=6.5, label=label)]
+    stroke = Stroke(DP_SGD, "o", "white", "-", width=2.4, size=6.5, alpha=1.0)
+    _line(axes, rows, place, stroke, shift=1.0)
+    return [] if rows.empty else [stroke.key("best attack")]
+
+
+def _line(
+    axes: Axes, rows: pd.DataFrame, place: dict[float, float], stroke: Stroke, *, shift: float
+) -> None:
+    """Draws one attack over epsilon, with intervals, and marks what lies below the floor."""
+    rows = rows.sort_values("epsilon", kind="stable")
+    color, alpha, above_others = stroke.color, stroke.alpha, stroke.width > 2
+    x = np.array([place[float(epsilon)] for epsilon in rows["epsilon"]]) * shift
+    y, low, high = (
+        rows[f"advantage{end}"].clip(lower=FLOOR).to_numpy() for end in ("", "_low", "_high")
+    )
+    finite = np.isfinite(rows["epsilon"].to_numpy())
+    (line,) = axes.plot(x[finite], y[finite], color=color, linestyle=stroke.style, alpha=alpha)
+    line.set_linewidth(stroke.width)
+    line.set_zorder(5 if above_others else 3)
+    axes.vlines(
+        x, low, high, color=color, alpha=0.8 * alpha, linewidth=0.85 * stroke.width, zorder=3
+    )
+    above = rows["advantage"].to_numpy() >= FLOOR
+    (marks,) = axes.plot(x[above], y[above], stroke.marker, color=color, alpha=alpha, zorder=6)
+    marks.set(markersize=stroke.size, markeredgecolor=stroke.edge, markeredgewidth=0.6)
+    (below,) = axes.plot(x[~above], y[~above], "v", color=color, fillstyle="none", zorder=6)
+    below.set_markersize(stroke.size + 1)
 
 
 def _undefended(axes: Axes, run: Tables) -> list[Line2D]:

@@ -27,7 +27,7 @@ def findings(run: Tables) -> list[str]:
         )
         sentences += _at_equal_utility(defended, first)
     sentences += _with_guarantee(defended)
-    sentences += _only_hiding(run)
+    sentences += _against_static(run)
     return sentences
 
 
@@ -56,7 +56,7 @@ def _with_guarantee(defended: pd.DataFrame) -> list[str]:
     ]
 
 
-def _only_hiding(run: Tables) -> list[str]:
+def _against_static(run: Tables) -> list[str]:
     found = {(row["cell"], row["knowledge"]): float(row["advantage"]) for row in records(run.best)}
     pairs = [
         (cell, found.get((cell, "static"), math.nan), found.get((cell, "adaptive"), math.nan))
@@ -67,7 +67,7 @@ def _only_hiding(run: Tables) -> list[str]:
         return []
     cell, static, adaptive = max(hidden, key=lambda pair: pair[2] - pair[1])
     return [
-        f"{cell} hides more than it protects: an attacker who does not know of it reaches "
+        f"Static attacks flatter {cell} most: an attacker who does not know of the defense reaches "
         f"{static:.3f}, one who does {adaptive:.3f}."
     ]
 

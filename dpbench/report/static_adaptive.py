@@ -10,6 +10,7 @@ from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, 
 from dpbench.report.palette import QUIET, Look, looks
 from dpbench.report.results import Results, Row, Tables, records, strongest, tables
 
+APART = 0.15
 TITLE = "Does the defense hold once the attacker knows it?"
 CAPTION = (
     "Hollow: the attacker prepared on undefended models. Filled: it prepared on models with "
@@ -20,8 +21,8 @@ CAPTION = (
 def static_adaptive(results: Results) -> Figure | None:
     """Draws the best static and the best adaptive attack of every cell, joined by a line.
 
-    A long line is a defense that only hides from attackers who do not know it. Where the run has
-    no `best` row of a kind, the cell's largest advantage of that kind stands in.
+    A long line is a defense that looks better against a static attacker than it is. Where the run
+    has no `best` row of a kind, the cell's largest advantage of that kind stands in.
 
     Returns:
         The figure, or None when no cell has both.
@@ -73,16 +74,29 @@ def _frame(axes: Axes, pairs: pd.DataFrame, look: dict[str, Look]) -> None:
     axes.axvline(0, color="#444444", linewidth=0.8, zorder=1)
     axes.grid(True, axis="x")
     axes.set_xlabel("advantage of the best attack, with 95 % interval")
-    axes.set_title("a long line: works only against those who do not know it", color=QUIET)
+    axes.set_title("a long line: a static attacker finds much less than there is", color=QUIET)
 
 
 def _draw(axes: Axes, pairs: pd.DataFrame, look: dict[str, Look]) -> None:
     colors = [look[family].color for family in pairs["defense"]]
     rows = np.arange(len(pairs))
-    axes.hlines(rows, pairs["static"], pairs["adaptive"], color=colors, linewidth=1.8, alpha=0.5)
-    for kind, fill in (("static", "white"), ("adaptive", None)):
-        axes.hlines(rows, pairs[f"{kind}_low"], pairs[f"{kind}_high"], color=colors, linewidth=1.0)
-        axes.scatter(pairs[kind], rows, s=38, c=fill or colors, edgecolors=colors, zorder=3)
+    # One above the other, so that the two intervals can be told apart.
+    heights = {"static": rows - APART, "adaptive": rows + APART}
+    for row, x in enumerate(pairs[["static", "adaptive"]].to_numpy()):
+        y = [height[row] for height in heights.values()]
+        axes.plot(x, y, color=colors[row], linewidth=2.2, alpha=0.35, solid_capstyle="round")
+    for kind, face in (("static", "white"), ("adaptive", None)):
+        ends = pairs[f"{kind}_low"], pairs[f"{kind}_high"]
+        axes.hlines(heights[kind], *ends, color=colors, linewidth=1.1)
+        axes.scatter(
+            pairs[kind],
+            heights[kind],
+            s=36,
+            c=face or colors,
+            edgecolors=colors,
+            linewidths=1.2,
+            zorder=3,
+        )
 
 
 def _legend() -> list[Line2D]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from dpbench.models.dense_layer import DenseArchitecture
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
-from dpbench.training.dense_net import DenseNet
+from dpbench.training.dense_net import DenseNet, softmax
 from dpbench.training.schedule import learning_rates
 from dpbench.training.snapshots import Averager, Patience
 from dpbench.training.task import (
@@ -144,6 +144,7 @@ class _Chunk:
                 if patience is not None and patience.after_epoch():
                     break
         if patience is not None:
+            kept = {step: kept.get(step, patience.best) for step in task.checkpoints[:-1]}
             kept[last] = patience.best
         return {
             step: {name: value.contiguous().cpu() for name, value in self.net.weights(flat).items()}
@@ -153,7 +154,7 @@ class _Chunk:
     def _batches(self, steps: int) -> Iterator[Batch]:
         generator, sampling = self._generator("batches"), self.task.sampling
         if self.task.mechanism is None:
-            return shuffled_batches(self.members, round(sampling.batch), steps, generator)
+            return shuffled_batches(self.members, self._capacity(), steps, generator)
         return poisson_batches(self.members, sampling.rate, steps, generator)
 
     def _step_of_sgd(self, batch: Batch, rate: float) -> None:
@@ -199,7 +200,7 @@ class _Chunk:
         """Returns each example's loss gradient on its logits `(K, B, C)`."""
         if self.task.loss is None:
             targets = self.targets.index_select(0, index).view(outputs.shape)
-            return outputs.softmax(-1).sub_(targets)
+            return softmax(outputs).sub_(targets)
         targets = self.labels.index_select(0, index)
         leaf = outputs.detach().requires_grad_()
         with torch.enable_grad():
@@ -227,7 +228,7 @@ class _Chunk:
         """The largest batch: every member at most, and under Poisson sampling eight deviations."""
         sampling = self.task.sampling
         if self.task.mechanism is None:
-            return round(sampling.batch)
+            return max(1, round(sampling.batch))
         most = int(self.members.sum(1).max())
         mean = sampling.rate * most
         return min(most, int(mean + 8 * math.sqrt(mean * (1 - sampling.rate)) + 8)) or 1

@@ -276,7 +276,7 @@ def test_findings_are_the_runs_own(run):
     assert "Without a defense the models are 82.3 % [81.9, 82.7] accurate" in sentences
     assert "l2(weight_decay=0.01)+label_only leaks least" in sentences
     assert "the most accurate is dp_sgd(epsilon=4)" in sentences
-    assert "hides more than it protects" in sentences
+    assert "Static attacks flatter temperature(t=20) most" in sentences
     assert findings(tables(part_of_the_run(cells=["selena"]))) == []
     assert findings(tables(part_of_the_run(cells=["none"])))[1:] == [
         "No defense stays within one point of that accuracy."

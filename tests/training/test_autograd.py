@@ -1,4 +1,4 @@
-"""The autograd engine against plain loops, per-example loops, Opacus' own loop and the dense engine."""
+"""The autograd engine against plain and per-example loops, Opacus' loop and the dense engine."""
 
 import dataclasses
 import math
