@@ -15,7 +15,8 @@ from dpbench.training.task import Mechanism, TrainingData, Weights
 class Defense(Component):
     """One privacy defense: its fields are its strength, its methods the stages it changes.
 
-    Training stages: `adapt`, `prepare`, `loss`, `regularise`, `mechanism`. Then: `release`.
+    Training stages: `adapt`, `prepare`, `loss`, `regularise`, `mechanism`. Then: `release`, and
+    what an informed adversary does about it, `undo`.
     A defense that only releases differently reuses the trained models of what it masks.
 
     Class variables:
@@ -64,6 +65,14 @@ class Defense(Component):
     def release(self, outputs: Tensor) -> Tensor:
         """Returns what the adversary sees, given class probabilities `(..., C)` float32."""
         return outputs
+
+    def undo(self, released: Tensor) -> Tensor:
+        """Returns what an adversary who knows the defense makes of a release before attacking.
+
+        An adaptive attack sees `undo(release(outputs))`: the confidences again where the release
+        can be inverted, a sensible guess of what was hidden where it cannot.
+        """
+        return released
 
 
 TRAINING_STAGES = ("adapt", "prepare", "loss", "regularise", "mechanism")

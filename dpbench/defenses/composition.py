@@ -93,6 +93,17 @@ class Composition:
             outputs = released(part, outputs, generator)
         return outputs
 
+    def undo(self, released: Tensor) -> Tensor:
+        """Chains what an informed adversary does about each mask, last mask first."""
+        for part in reversed(self.masks):
+            released = part.undo(released)
+        return released
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether knowing the masks changes what an adversary makes of a release."""
+        return any(overrides(part, "undo") for part in self.masks)
+
     def training_identity(self) -> list[dict[str, Any]]:
         """What enters a training's key beside the adapted recipe and mechanism.
 

@@ -30,11 +30,11 @@ _TUNED = (
     _Tuned(1.0, 100, 1.4),
     _Tuned(2.0, 100, 2.5),
     _Tuned(4.0, 100, 4.0),
-    _Tuned(8.0, 150, 5.0),
-    _Tuned(16.0, 200, 6.0),
-    _Tuned(32.0, 200, 8.0),
+    _Tuned(8.0, 100, 6.0),
+    _Tuned(16.0, 100, 9.0),
+    _Tuned(32.0, 100, 12.0),
 )
-_CLIP_ONLY = _Tuned(math.inf, 200, 10.0)
+_CLIP_ONLY = _Tuned(math.inf, 100, 14.0)
 
 
 @register

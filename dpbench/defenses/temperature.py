@@ -28,6 +28,13 @@ class Temperature(Defense):
 
     def release(self, outputs: Tensor) -> Tensor:
         """Re-normalises p^(1/T) over `(..., C)` probabilities."""
-        # Probabilities that underflowed to zero keep a finite logit.
-        smallest = 1e-45
-        return (outputs.double().clamp_min(smallest).log() / self.temperature).softmax(-1).float()
+        return _powered(outputs, 1 / self.temperature)
+
+    def undo(self, released: Tensor) -> Tensor:
+        """Inverts the map: p^T, re-normalised."""
+        return _powered(released, self.temperature)
+
+
+def _powered(probabilities: Tensor, power: float) -> Tensor:
+    """Re-normalises p^power; probabilities that underflowed to zero keep a finite logit."""
+    return (probabilities.double().clamp_min(1e-45).log() * power).softmax(-1).float()

@@ -29,3 +29,10 @@ class TopK(Defense):
         """Zeroes all but the k largest of `(..., C)` probabilities."""
         values, places = outputs.topk(min(self.k, outputs.shape[-1]), dim=-1)
         return torch.zeros_like(outputs).scatter_(-1, places, values)
+
+    def undo(self, released: Tensor) -> Tensor:
+        """Spreads the mass that is missing evenly over the hidden classes."""
+        hidden = released == 0
+        missing = (1 - released.sum(-1, keepdim=True)).clamp_min(0)
+        share = missing / hidden.sum(-1, keepdim=True).clamp_min(1)
+        return torch.where(hidden, share, released)

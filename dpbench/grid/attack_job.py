@@ -14,10 +14,17 @@ from dpbench.seeds import rng_for
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """A cell's models together with what was already asked of them."""
+    """A cell's models together with what was already asked of them.
+
+    Attributes:
+        key: The observation job.
+        models: Answer further queries.
+        informed: The adversary knows the release stage and undoes what can be undone.
+    """
 
     key: str
     models: ReleasedModels
+    informed: bool
 
     def oracle(self, context: Context, attack: Attack) -> Oracle:
         """Returns an oracle that shows what the attack's access allows."""
@@ -27,14 +34,21 @@ class Observed:
             nonlocal asked
             asked += 1
             tensor = torch.from_numpy(np.asarray(inputs, dtype=np.float32))
-            return self.models.query(context, tensor, name=f"query{asked}").numpy()
+            return self._seen(self.models.query(context, tensor, name=f"query{asked}")).numpy()
+
+        def pool_outputs() -> NDArray[np.floating]:
+            outputs = context.store.array(self.key, "outputs")
+            return self._seen(torch.from_numpy(outputs)).numpy()
 
         return Oracle(
             access=attack.access,
             budget=attack.budget,
-            pool_outputs=lambda: context.store.array(self.key, "outputs"),
+            pool_outputs=pool_outputs,
             query=query,
         )
+
+    def _seen(self, released: torch.Tensor) -> torch.Tensor:
+        return self.models.defense.undo(released) if self.informed else released
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

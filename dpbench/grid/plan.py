@@ -113,6 +113,10 @@ def _is_undefended(defense: Composition) -> bool:
     return defense.name == "none"
 
 
+def _can_undo(attack: Attack, defense: Composition) -> bool:
+    return attack.access != Access.LABEL and defense.can_be_undone
+
+
 class _Seen(NamedTuple):
     """The observation jobs of a cell: with its release stage, and without."""
 
@@ -164,8 +168,9 @@ class _Planner:
             delta = draft.mechanism.delta if draft.mechanism else 0.0
             evaluated = []
             for attack in self.grid.attacks:
-                scores = self._attack(attack, draft.defense, seen, shadows)
-                calibration = self._attack(attack, draft.defense, shadows, shadows)
+                informed = knowledge == "adaptive" and _can_undo(attack, draft.defense)
+                scores = self._attack(attack, draft.defense, seen, shadows, informed)
+                calibration = self._attack(attack, draft.defense, shadows, shadows, informed)
                 evaluate = self._evaluate(scores, calibration, delta)
                 evaluated.append(evaluate)
                 rows.append(Row(attack, knowledge, scores, evaluate))
@@ -243,7 +248,12 @@ class _Planner:
         )
 
     def _attack(
-        self, attack: Attack, defense: Composition, target: _Seen, shadows: _Seen
+        self,
+        attack: Attack,
+        defense: Composition,
+        target: _Seen,
+        shadows: _Seen,
+        informed: bool,
     ) -> AttackJob:
         of_target = self._visible(attack, defense, target)
         # Scores that use no shadows do not depend on which shadows the adversary has.
@@ -254,6 +264,7 @@ class _Planner:
             "attack": attack.identity(),
             "target": of_target.key,
             "shadows": of_shadows.key,
+            "informed": informed,
             "seed": self.grid.seed,
         }
         pairs = self.grid.models * int(self.population.challenge.sum())
@@ -265,8 +276,8 @@ class _Planner:
                 parents=tuple(dict.fromkeys((of_target.key, of_shadows.key))),
                 seconds=_SECONDS_PER_SCORE * pairs + queries,
                 attack=attack,
-                target=Observed(key=of_target.key, models=of_target.models),
-                shadows=Observed(key=of_shadows.key, models=of_shadows.models),
+                target=Observed(key=of_target.key, models=of_target.models, informed=informed),
+                shadows=Observed(key=of_shadows.key, models=of_shadows.models, informed=informed),
             )
         )
 

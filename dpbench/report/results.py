@@ -186,7 +186,10 @@ def _swept(rows: pd.DataFrame) -> pd.DataFrame:
             order = np.argsort(np.asarray(values, dtype=float), kind="stable")
             strength = [f"{value:g}" for value in values if value is not None]
             return rows.assign(strength=strength).iloc[order]
-    strengths = [", ".join(_shown(name, one.get(name)) for name in varying) for one in params]
+    strengths = [
+        ", ".join(_shown(name, one[name]) for name in varying if one.get(name) is not None)
+        for one in params
+    ]
     return rows.assign(strength=strengths)
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from dpbench.models.dense_layer import DenseLayer
 from dpbench.training.task import Weights
 
-
 # Single-precision numbers in a vector register (AVX-512).
 _VECTOR = 16
 
