@@ -53,8 +53,8 @@ def split(
         official_test: Those of the official test part; empty where there is none, and then the test
             set is carved out of `train`.
         pool: Number of pool examples.
-        test: Number of test examples; None takes all official ones or a fifth of `train`, at most
-            `TEST_CAP`.
+        test: Number of test examples; None takes all official ones, or a fifth of `train` but no
+            more than half of what the pool leaves, and at most `TEST_CAP`.
         reference: Number of public examples; None takes what is left, at most `pool`.
         seed: The grid's seed.
 
@@ -62,13 +62,16 @@ def split(
         UserError: A part asks for more than there is.
     """
     carved = len(official_test) == 0
-    n_test = test or min(TEST_CAP, len(train) // 5 if carved else len(official_test))
+    # Where the test set is carved out, what a large pool leaves is shared with the reference set.
+    public, left = reference or MIN_REFERENCE, len(train) - pool
+    carvable = max(1, min(len(train) // 5, left // 2, left - public))
+    n_test = test or min(TEST_CAP, carvable if carved else len(official_test))
     if not carved and n_test > len(official_test):
         raise UserError(
             f"population.test: {n_test:,} is more than the official test part holds",
             allowed=f"1 to {len(official_test):,}",
         )
-    taken = (n_test if carved else 0) + (reference or MIN_REFERENCE)
+    taken = (n_test if carved else 0) + public
     if pool + taken > len(train):
         raise UserError(
             f"population.pool: {pool:,} is more than is available: of {len(train):,} distinct "

@@ -26,15 +26,15 @@ class _Tuned(NamedTuple):
 # Tuned on the reference set of the default grid, which is neither members nor test
 # (docs/tuning.md). Between two epsilons, the logarithms are interpolated.
 _TUNED = (
-    _Tuned(0.5, 100, 0.7),
-    _Tuned(1.0, 100, 1.4),
-    _Tuned(2.0, 100, 2.5),
-    _Tuned(4.0, 100, 4.0),
-    _Tuned(8.0, 100, 6.0),
-    _Tuned(16.0, 100, 9.0),
+    _Tuned(0.5, 100, 0.6),
+    _Tuned(1.0, 100, 1.35),
+    _Tuned(2.0, 100, 2.3),
+    _Tuned(4.0, 100, 4.3),
+    _Tuned(8.0, 100, 6.8),
+    _Tuned(16.0, 100, 10.0),
     _Tuned(32.0, 100, 12.0),
 )
-_CLIP_ONLY = _Tuned(math.inf, 100, 14.0)
+_CLIP_ONLY = _Tuned(math.inf, 100, 15.0)
 
 
 @register

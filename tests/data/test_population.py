@@ -105,7 +105,7 @@ def test_an_unknown_data_set_gets_a_suggestion_and_the_list():
         ({"dataset": "letter", "pool": 50, "pol": 1}, r"unknown key 'pol'"),
         ({"dataset": "letter", "pool": 50, "path": "x.npz"}, r"population\.path: .* takes no path"),
         ({"dataset": "file", "pool": 50}, r"population\.path: missing"),
-        ({"dataset": "letter", "pool": 18_000}, r"population\.pool: 18,000 .*\n.*at most 14,915$"),
+        ({"dataset": "letter", "pool": 18_660}, r"population\.pool: 18,660 .*\n.*at most 18,647$"),
     ],
 )
 def test_mistakes_are_explained(spec, message):

@@ -128,13 +128,19 @@ def test_a_draw_is_uniform():
 
 @pytest.mark.parametrize(
     ("pool", "test", "reference", "limit"),
-    [(781, None, None, 780), (900, 90, None, 890), (700, 200, 101, 699), (20, 5000, None, 0)],
+    [(980, None, None, 979), (900, 90, None, 890), (700, 200, 101, 699), (20, 5000, None, 0)],
 )
 def test_too_large_a_pool_says_how_many_are_available(pool, test, reference, limit):
     with pytest.raises(UserError, match=rf"population\.pool: {pool}.*\n.*at most {limit}$"):
         drawn(pool=pool, test=test, reference=reference)
     if limit:
         assert len(drawn(pool=limit, test=test, reference=reference).reference) >= MIN_REFERENCE
+
+
+def test_a_large_pool_leaves_half_of_the_rest_to_the_test_set():
+    parts = drawn(pool=900)
+    assert len(parts.test) == len(parts.reference) == 50
+    assert len(drawn(pool=400).test) == 200
 
 
 def test_a_pool_may_take_all_but_the_smallest_reference_set():
