@@ -261,4 +261,5 @@ def softmax(logits: Tensor) -> Tensor:
 
 def _squared_norms(values: Tensor) -> Tensor:
     """Squared norms along the last dimension; twice as fast as a product with itself."""
-    return torch.linalg.vector_norm(values, dim=-1).square_()
+    norms: Tensor = torch.linalg.vector_norm(values, dim=-1)
+    return norms.square_()
