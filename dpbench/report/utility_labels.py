@@ -1,5 +1,7 @@
 """Which cells of the headline figure are named, and what their names must not cover."""
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,6 +11,9 @@ from dpbench.report.labels import Label, place_labels
 from dpbench.report.palette import Look
 from dpbench.report.results import Floats, records
 
+NUMBER = re.compile(r"[-+.\de]+")
+"""A strength that is one number."""
+
 
 def label_cells(axes: Axes, points: pd.DataFrame, look: dict[str, Look]) -> None:
     """Labels the undefended cell and every guarantee; other cells where there is room."""
@@ -16,6 +21,9 @@ def label_cells(axes: Axes, points: pd.DataFrame, look: dict[str, Look]) -> None
     for row in records(points):
         family, strength = str(row["defense"]), str(row["strength"])
         text = {"": family, "ε=∞": "ε=∞ (clip only)"}.get(strength, strength)
+        if NUMBER.fullmatch(strength):
+            # A bare number says nothing without its field, which the cell's id has.
+            text = str(row["cell"]).partition("(")[2].removesuffix(")") or family
         required = family == "none" or strength.startswith("ε=")
         wanted.append(
             Label(

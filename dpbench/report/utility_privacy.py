@@ -1,7 +1,6 @@
 """The headline figure: test accuracy against what the best attack finds, below theory's limit."""
 
 import math
-import re
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside
 from dpbench.report.palette import ALARM, FAINT, QUIET, Look, looks
 from dpbench.report.results import Floats, Results, records, tables
-from dpbench.report.utility_labels import label_cells
-
-NUMBER = re.compile(r"[-+.\de]+")
+from dpbench.report.utility_labels import NUMBER, label_cells
 
 TITLE = "Which privacy defense is worth the accuracy it costs?"
 CAPTION = (
@@ -114,11 +111,11 @@ def _family(axes: Axes, rows: pd.DataFrame, look: Look) -> Line2D:
         yerr=_reach(rows, "advantage"),
         fmt=look.marker,
         color=look.color,
-        markersize=19 if family == "none" else 7,
+        markersize=15 if family == "none" else 7,
         markeredgecolor="white",
         markeredgewidth=0.8,
         elinewidth=1.1,
-        zorder=4,
+        zorder=5 if family == "none" else 4,
     )
     name = "undefended" if family == "none" else drawable(family, limit=32)
     return _mark(look.marker, look.color, name, size=11 if family == "none" else 6, width=0)
