@@ -288,15 +288,25 @@ def _summary(cells: Any, attacks: Any) -> None:
     merged = cells.merge(best, on="cell", suffixes=("", "_attack"), how="left")
     table = Table("cell", "test accuracy", "best advantage", "TPR at 0.1% FPR", "bound", "status")
     for _, row in merged.iterrows():
+        low, high = _number(row["advantage_low"]), _number(row["advantage_high"])
         table.add_row(
             row["cell"],
-            f"{row['test_accuracy']:.3f}",
-            f"{row['advantage']:.3f} [{row['advantage_low']:.3f}, {row['advantage_high']:.3f}]",
-            f"{row['tpr_at_fpr_0.001']:.4f}",
-            f"{row['bound_advantage_mechanism']:.3f}",
+            _number(row["test_accuracy"]),
+            f"{_number(row['advantage'])} [{low}, {high}]",
+            _number(row["tpr_at_fpr_0.001"], digits=4),
+            _number(row["bound_advantage_mechanism"]),
             row["status"],
         )
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    violations = attacks[attacks["violates_bound"].fillna(False).astype(bool)]
+    for _, row in violations.iterrows():
+        console.print(f"VIOLATES ITS BOUND: {row['cell']} / {row['attack']}", markup=False)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """Writes a number of a table, or a dash where there is none (failed, or not resolvable)."""
+    return "-" if value != value else f"{value:.{digits}f}"
 
 
 def _components(what: str) -> Table:
