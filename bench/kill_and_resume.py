@@ -2,8 +2,9 @@
 
     python -m bench.kill_and_resume grids/default.yaml results/default --out /tmp/killed
 
-Every kill is SIGKILL to the runner and all its workers at once. At the end, the tables must be those
-of the undisturbed run byte for byte, and no job that was finished at a kill may have been done again.
+Every kill is SIGKILL to the runner and all its workers at once. At the end, the tables must be
+those of the undisturbed run byte for byte, and no job that was finished at a kill may have been
+done again.
 """
 
 import argparse
