@@ -22,9 +22,9 @@ from dpbench.training.task import Mechanism
 # Raised by hand when the results of a kind of job change for every component.
 _VERSIONS = {"train": 1, "observe": 1, "attack": 1, "evaluate": 1}
 
-# Nominal seconds per scored pair, measured once on the reference core.
-_SECONDS_PER_SCORE = 0.5e-6
-_SECONDS_PER_EVALUATION = 1.2e-6
+# Nominal seconds per (model, example) pair: the means over the default grid (docs/speed.md).
+_SECONDS_PER_SCORE = 0.25e-6
+_SECONDS_PER_EVALUATION = 0.68e-6
 
 _J = TypeVar("_J", bound=Job)
 
