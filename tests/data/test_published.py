@@ -71,7 +71,11 @@ def test_a_wrong_digest_names_file_expected_and_found(tmp_path):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"hello")[:-5], b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"hello")[:-5], b""],
+    ids=["text", "cut short", "empty"],  # compressed bytes carry a time stamp
+)
 def test_damaged_gzip_is_explained(tmp_path, content):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.txt.gz").write_bytes(content)
@@ -114,7 +118,11 @@ def test_traversing_names_and_links_are_refused_and_nothing_is_written(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("archive", [b"", b"junk", tgz(("w", b"x" * 9999, tarfile.REGTYPE))[:60]])
+@pytest.mark.parametrize(
+    "archive",
+    [b"", b"junk", tgz(("w", b"x" * 9999, tarfile.REGTYPE))[:60]],
+    ids=["empty", "junk", "cut short"],
+)
 def test_damaged_archives_are_explained(archive):
     with (
         pytest.raises(UserError, match="demo: the archive cannot be read"),
