@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dpbench.data import Population, load_population, membership
-from dpbench.grid.spec import Grid
+from dpbench.grid.spec import AVERAGE, Grid
 from dpbench.grid.store import Arrays, Store
 from dpbench.training.task import TrainingData
 
@@ -22,25 +22,37 @@ REFERENCE_FLOPS = 80e9
 
 @dataclass
 class Context:
-    """What every job of a run may use; loaded once per process.
+    """What every job of a track may use; loaded once per process.
 
     Attributes:
         grid: The study.
         store: Where results are.
         device: Torch device for training and queries.
         data_dir: Folder of downloaded sets.
+        track: Whose population this is.
     """
 
     grid: Grid
     store: Store
     device: str = "cpu"
     data_dir: Path | None = None
+    track: str = AVERAGE
     cache: dict[str, Any] = field(default_factory=dict)
+
+    def on(self, track: str) -> "Context":
+        """Returns the same run on a track of its grid."""
+        if track == self.track:
+            return self
+        if track not in self.cache:
+            self.cache[track] = replace(self, track=track, cache={})
+        other: Context = self.cache[track]
+        return other
 
     @cached_property
     def population(self) -> Population:
         """The data, loaded and split."""
-        return load_population(self.grid.population, seed=self.grid.seed, data_dir=self.data_dir)
+        spec = self.grid.tracks[self.track]
+        return load_population(spec, seed=self.grid.seed, data_dir=self.data_dir)
 
     @cached_property
     def members(self) -> NDArray[np.bool_]:
@@ -80,6 +92,7 @@ class Job(ABC):
         label: What it is, for people.
         parents: Keys of the jobs whose results it reads.
         tolerant: It runs without the parents that failed, as long as one has a result.
+        track: The track it belongs to.
         seconds: Nominal cost: work divided by the rate of one reference core.
     """
 
@@ -88,6 +101,7 @@ class Job(ABC):
     parents: tuple[str, ...]
     seconds: float
     tolerant: bool = False
+    track: str = AVERAGE
 
     @property
     @abstractmethod

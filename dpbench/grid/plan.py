@@ -14,6 +14,7 @@ from dpbench.grid.evaluate_job import BestJob, EvaluateJob
 from dpbench.grid.job import REFERENCE_FLOPS, Context, Job
 from dpbench.grid.keys import key_of
 from dpbench.grid.observe_job import ObserveJob, ReleasedModels
+from dpbench.grid.spec import AVERAGE
 from dpbench.grid.train_job import TrainJob
 from dpbench.training.fit import block_size
 from dpbench.training.recipe import Recipe, Sampling
@@ -49,7 +50,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One defense at one strength: how it trains, what it claims, and the jobs behind its rows."""
+    """One defense at one strength: how it trains, what it claims, and the jobs behind its rows.
+
+    `canary` is the same defense on the grid's canary track, with the same rows in the same order.
+    """
 
     defense: Composition
     recipe: Recipe
@@ -58,6 +62,7 @@ class Cell:
     trains: tuple[TrainJob, ...]
     observe: ObserveJob
     rows: tuple[Row, ...]
+    canary: "Cell | None" = None
 
     @property
     def claims(self) -> bool:
@@ -89,8 +94,16 @@ def make_plan(context: Context) -> Plan:
     Raises:
         UserError: A defense cannot be trained as asked; nothing has run yet.
     """
-    planner = _Planner(context)
-    drafts = [planner.draft(defense) for defense in context.grid.cells]
+    planners = [_Planner(context.on(track)) for track in context.grid.tracks]
+    cells, *others = [_track(planner) for planner in planners]
+    for canary in others:
+        cells = [replace(cell, canary=twin) for cell, twin in zip(cells, canary, strict=True)]
+    return Plan(tuple(cells), _ordered([job for made in planners for job in made.jobs.values()]))
+
+
+def _track(planner: "_Planner") -> list[Cell]:
+    """Returns the cells of one track."""
+    drafts = [planner.draft(defense) for defense in planner.grid.cells]
     steps: dict[str, set[int]] = defaultdict(set)
     for draft in drafts:
         steps[key_of(draft.training)].add(draft.step)
@@ -103,10 +116,18 @@ def make_plan(context: Context) -> Plan:
         ),
         None,
     )
-    cells = [
+    return [
         planner.cell(draft, seen, undefended) for draft, seen in zip(drafts, observed, strict=True)
     ]
-    return Plan(tuple(cells), planner.ordered())
+
+
+def _ordered(jobs: Iterable[Job]) -> dict[str, Job]:
+    """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
+    rank = {"train": 0, "observe": 1, "attack": 2, "evaluate": 3}
+    in_order = sorted(
+        jobs, key=lambda job: (rank[job.kind], isinstance(job, BestJob), -job.seconds, job.key)
+    )
+    return {job.key: job for job in in_order}
 
 
 def _is_undefended(defense: Composition) -> bool:
@@ -134,6 +155,7 @@ class _Planner:
             self.population.shape, self.population.n_classes, torch.Generator()
         )
         self.parameters = sum(parameter.numel() for parameter in module.parameters())
+        self.suffix = "" if context.track == AVERAGE else f" ({context.track} track)"
 
     def draft(self, defense: Composition) -> _Draft:
         recipe = defense.adapt(self.grid.recipe)
@@ -185,15 +207,6 @@ class _Planner:
             rows=tuple(rows),
         )
 
-    def ordered(self) -> dict[str, Job]:
-        """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
-        rank = {"train": 0, "observe": 1, "attack": 2, "evaluate": 3}
-        jobs = sorted(
-            self.jobs.values(),
-            key=lambda job: (rank[job.kind], isinstance(job, BestJob), -job.seconds, job.key),
-        )
-        return {job.key: job for job in jobs}
-
     def _blocks(self, draft: _Draft) -> Iterable[tuple[int, ...]]:
         population = self.population
         size = block_size(
@@ -212,7 +225,8 @@ class _Planner:
         return self._keep(
             TrainJob(
                 key=key,
-                label=f"train {draft.defense.label} models {models[0]}-{models[-1]}",
+                label=f"train {draft.defense.label}{self.suffix} models {models[0]}-{models[-1]}",
+                track=self.context.track,
                 parents=(),
                 seconds=6 * self.parameters * examples / REFERENCE_FLOPS,
                 defense=draft.defense,
@@ -240,7 +254,8 @@ class _Planner:
         return self._keep(
             ObserveJob(
                 key=key_of(spec),
-                label=f"observe {draft.defense.label}",
+                label=f"observe {draft.defense.label}{self.suffix}",
+                track=self.context.track,
                 parents=keys,
                 seconds=2 * self.parameters * asked / REFERENCE_FLOPS,
                 models=ReleasedModels(trains=keys, step=draft.step, defense=masks),
@@ -273,6 +288,7 @@ class _Planner:
             AttackJob(
                 key=key_of(spec),
                 label=f"{attack.label()} on {of_target.label}",
+                track=self.context.track,
                 parents=tuple(dict.fromkeys((of_target.key, of_shadows.key))),
                 seconds=_SECONDS_PER_SCORE * pairs + queries,
                 attack=attack,
@@ -299,6 +315,7 @@ class _Planner:
             EvaluateJob(
                 key=key_of(spec),
                 label=f"evaluate {scores.label}",
+                track=self.context.track,
                 parents=tuple(dict.fromkeys((scores.key, source.key))),
                 seconds=self._evaluation_seconds(),
                 scores=scores.key,
@@ -313,7 +330,8 @@ class _Planner:
         return self._keep(
             BestJob(
                 key=key_of(spec),
-                label=f"best of {len(keys)} attacks",
+                label=f"best of {len(keys)} attacks{self.suffix}",
+                track=self.context.track,
                 parents=keys,
                 tolerant=True,
                 seconds=self._evaluation_seconds(),

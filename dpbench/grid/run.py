@@ -14,7 +14,7 @@ from dpbench.errors import UserError, suggest
 from dpbench.grid.job import Context
 from dpbench.grid.keys import key_of
 from dpbench.grid.plan import Cell, Plan, make_plan
-from dpbench.grid.spec import read_grid
+from dpbench.grid.spec import AVERAGE, read_grid
 from dpbench.grid.store import Store
 
 
@@ -92,7 +92,13 @@ class Run:
         return values
 
     def scores(
-        self, cell: str, attack: str, knowledge: str = "adaptive", params: str | None = None
+        self,
+        cell: str,
+        attack: str,
+        knowledge: str = "adaptive",
+        params: str | None = None,
+        *,
+        track: str = AVERAGE,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Returns an attack's scores and the membership bits, both `(M, n)`.
 
@@ -102,11 +108,13 @@ class Run:
             knowledge: `adaptive` or `static`.
             params: `attack_params` of the row, where several attacks share a name; the first such
                 attack of the grid is meant otherwise.
+            track: `average`, or `canary` where the grid has canaries.
 
         Raises:
-            UserError: There is no such row, or it has no scores.
+            UserError: There is no such row or track, or it has no scores.
         """
-        rows = [row for row in self._cell(cell).rows if row.knowledge == knowledge]
+        found = self._cell(cell, track)
+        rows = [row for row in found.rows if row.knowledge == knowledge]
         if attack == "best":
             record = self._record(rows[-1].evaluate.key, f"the best attack on {cell}")
             rows = [rows[int(str(record["winner"]))]]
@@ -118,7 +126,7 @@ class Run:
             if params is None or attack == "best" or json.loads(params) == row.attack.to_json():
                 self._require(row.scores.key, f"{attack} on {cell}")
                 scores = self.context.store.array(row.scores.key, "scores")
-                return scores, self.context.challenge_members
+                return scores, self.context.on(track).challenge_members
         raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
 
     def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:
@@ -129,10 +137,12 @@ class Run:
         assert found.mechanism is not None
         return privacy.trade_off(found.mechanism.claim, fpr)
 
-    def _cell(self, label: str) -> Cell:
+    def _cell(self, label: str, track: str = AVERAGE) -> Cell:
+        if track not in self.context.grid.tracks:
+            raise _unknown("track", track, list(self.context.grid.tracks))
         for cell in self.plan.cells:
             if cell.defense.label == label:
-                return cell
+                return cell if track == AVERAGE or cell.canary is None else cell.canary
         raise _unknown("cell", label, [cell.defense.label for cell in self.plan.cells])
 
     def _record(self, key: str, what: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from dpbench.attacks import Attack
 from dpbench.component import REGISTRIES, Component, find, load_entry_points
-from dpbench.data import PopulationSpec
+from dpbench.data import Canaries, PopulationSpec
 from dpbench.defenses import Composition, Defense
 from dpbench.errors import UserError, suggest
 from dpbench.grid.document import read_document
@@ -18,9 +18,13 @@ from dpbench.models import Architecture
 from dpbench.training.recipe import Recipe
 
 _KEYS = (
-    "name", "population", "model", "recipe", "models", "seed", "defenses", "attacks", "plugins",
+    "name", "population", "canaries", "model", "recipe", "models", "seed", "defenses", "attacks",
+    "plugins",
 )  # fmt: skip
 _REQUIRED = ("population", "defenses", "attacks")
+
+AVERAGE, CANARY = "average", "canary"
+"""The two tracks of a grid: ordinary pool examples are audited, or canaries planted among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,8 @@ class Grid:
     Attributes:
         name: Names the results folder.
         population: The data and the game.
+        canaries: Adds the canary track: every cell is trained and attacked a second time, on a pool
+            with these canaries, whose membership alone is random there.
         model: The architecture of every model.
         recipe: The undefended training.
         models: M, how many models each cell trains; each is a target in turn.
@@ -41,6 +47,7 @@ class Grid:
 
     name: str
     population: PopulationSpec
+    canaries: Canaries | None
     model: Architecture
     recipe: Recipe
     models: int
@@ -49,11 +56,20 @@ class Grid:
     attacks: tuple[Attack, ...]
     plugins: tuple[str, ...]
 
+    @property
+    def tracks(self) -> dict[str, PopulationSpec]:
+        """What is trained on, by track; the average track comes first."""
+        tracks = {AVERAGE: self.population}
+        if self.canaries is not None:
+            tracks[CANARY] = dataclasses.replace(self.population, canaries=self.canaries)
+        return tracks
+
     def document(self) -> dict[str, Any]:
         """Returns the resolved YAML document: every field written out, nothing left to defaults."""
         return {
             "name": self.name,
             "population": self.population.to_json(),
+            "canaries": self.canaries and self.canaries.to_json(),
             "model": {"name": self.model.name, **self.model.to_json()},
             "recipe": self.recipe.to_json(),
             "models": self.models,
@@ -89,11 +105,13 @@ def read_grid(path: Path, plugins: Sequence[Path] = ()) -> Grid:
     load_entry_points()
     load_plugins(files)
     model = _mapping(document.get("model", {"name": "mlp"}), "model")
+    population = PopulationSpec.parse(
+        _mapping(document["population"], "population"), where="population"
+    )
     return Grid(
         name=_name(document.get("name", path.stem)),
-        population=PopulationSpec.parse(
-            _mapping(document["population"], "population"), where="population"
-        ),
+        population=population,
+        canaries=_canaries(document.get("canaries"), population),
         model=cast(Architecture, _component("model", model.pop("name", "mlp"), model, "model")),
         recipe=Recipe.parse(_mapping(document.get("recipe") or {}, "recipe"), where="recipe"),
         models=_integer(document.get("models", 64), "models", least=2),
@@ -102,6 +120,17 @@ def read_grid(path: Path, plugins: Sequence[Path] = ()) -> Grid:
         attacks=tuple(_attacks(document["attacks"])),
         plugins=files,
     )
+
+
+def _canaries(fields: Any, population: PopulationSpec) -> Canaries | None:
+    if fields is None:
+        return None
+    if population.canaries is not None:
+        raise UserError(
+            "canaries: population.canaries already makes the whole grid a canary game",
+            next_step="keep one of the two; the top-level key keeps the average case beside it",
+        )
+    return Canaries.parse(_mapping(fields, "canaries"), where="canaries")
 
 
 def _cells(entries: Any) -> Iterator[Composition]:

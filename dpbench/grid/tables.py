@@ -20,12 +20,18 @@ CELL_COLUMNS = (
     "noise_multiplier", "sampling_rate", "steps", "max_grad_norm", "bound_accuracy_half_exp",
     "bound_advantage_yeom", "bound_advantage_epsilon", "bound_advantage_mechanism",
     "train_seconds", "status", "reason", "key",
+    "canary_kind", "canary_test_accuracy", "canary_test_accuracy_low", "canary_test_accuracy_high",
+    "canary_epsilon", "canary_bound_advantage_mechanism", "canary_status", "canary_reason",
 )  # fmt: skip
 _METRICS = ("advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+_CANARY_METRICS = ("advantage", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 ATTACK_COLUMNS = (
     "cell", "attack", "attack_params", "access", "knowledge", "shadows", "queries",
     *(f"{metric}{end}" for metric in _METRICS for end in ("", "_low", "_high")),
     "precision_at_fpr_0.01", "epsilon_lower", "violates_bound", "seconds", "status", "reason",
+    "canary_attack",
+    *(f"canary_{metric}{end}" for metric in _CANARY_METRICS for end in ("", "_low", "_high")),
+    "canary_epsilon_lower", "canary_violates_bound", "canary_status", "canary_reason",
 )  # fmt: skip
 
 
@@ -44,7 +50,13 @@ class Tables:
 
     def attacks(self) -> pd.DataFrame:
         """One row per cell, attack and knowledge, and the best attack of each cell."""
-        rows = [self._row(cell, row) for cell in self._plan.cells for row in cell.rows]
+        rows = []
+        for cell in self._plan.cells:
+            twins = cell.canary.rows if cell.canary else [None] * len(cell.rows)
+            for row, twin in zip(cell.rows, twins, strict=True):
+                canary = self._row(cell.canary, twin) if cell.canary and twin else {}
+                canary["attack"] = canary.get("label")
+                rows.append(self._row(cell, row) | _prefixed(canary))
         return pd.DataFrame(rows, columns=list(ATTACK_COLUMNS))
 
     def timings(self) -> pd.DataFrame:
@@ -73,11 +85,21 @@ class Tables:
             "status": status,
             "reason": reason,
             "key": cell.observe.key,
+            **(self._canary(cell.canary) if cell.canary else {}),
         }
+
+    def _canary(self, cell: Cell) -> dict[str, Any]:
+        """Returns a cell's columns on the canary track."""
+        canaries = self._context.grid.canaries
+        assert canaries is not None
+        status, reason = self._status(cell.observe)
+        accuracy = self._accuracy(cell) if status == "done" else {}
+        columns = {**accuracy, **claim_columns(cell), "status": status, "reason": reason}
+        return {"canary_kind": canaries.kind, **_prefixed(columns)}
 
     def _accuracy(self, cell: Cell) -> dict[str, float]:
         store, key = self._context.store, cell.observe.key
-        n_test = len(self._context.population.test_y)
+        n_test = len(self._context.on(cell.observe.track).population.test_y)
         correct = np.unpackbits(store.array(key, "test_correct"), axis=1, count=n_test)
         interval = accuracy_interval(correct.astype(bool))
         return {
@@ -106,6 +128,7 @@ class Tables:
             if row.attack is None:
                 fields = {"attack": attack.name, **fields}
             result["attack_params"] = json.dumps(fields, sort_keys=True)
+            result["label"] = attack.label()
             result["access"] = attack.access.name.lower()
             result["shadows"] = self._context.grid.models - 1 if attack.needs_shadows else 0
             result["queries"] = attack.budget
@@ -124,6 +147,11 @@ class Tables:
             if status in ("failed", "not_applicable"):
                 return status, reason
         return "missing", "not finished"
+
+
+def _prefixed(columns: dict[str, Any]) -> dict[str, Any]:
+    """Returns columns of the canary track under their names in the tables."""
+    return {f"canary_{name}": value for name, value in columns.items()}
 
 
 def claim_columns(cell: Cell) -> dict[str, Any]:
@@ -151,12 +179,17 @@ def claim_columns(cell: Cell) -> dict[str, Any]:
 
 
 def _violates(cell: Cell, record: dict[str, Any]) -> bool:
-    """Whether a lower confidence limit lies above what the mechanism allows: a bug somewhere."""
+    """Whether a lower confidence limit lies above what the mechanism allows: a bug somewhere.
+
+    The limits are those of the advantage, of the TPR at two FPRs and of epsilon.
+    """
     if not cell.claims:
         return False
     assert cell.mechanism is not None
     claim = cell.mechanism.claim
     if record["advantage_low"] > privacy.advantage(claim):
+        return True
+    if record["epsilon_lower"] > privacy.epsilon(claim, cell.mechanism.delta):
         return True
     rates = np.array([0.01, 0.001])
     allowed = privacy.trade_off(claim, rates)

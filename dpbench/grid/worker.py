@@ -87,7 +87,7 @@ def attempt(job: Job, context: Context) -> None:
     start = time.perf_counter()
     store = context.store
     try:
-        output = job.run(context)
+        output = job.run(context.on(job.track))
     except NotApplicable as error:
         store.fail(job.key, Failure("not_applicable", str(error)))
     except Diverged as error:
