@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from dpbench.privacy.bounds import accuracy_half_exp, advantage_yeom
 from dpbench.privacy.bounds import advantage_epsilon as from_epsilon_delta
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
-from dpbench.report.palette import DP_SGD, MARKERS, QUIET, THEORY
+from dpbench.report.palette import CANARY, DP_SGD, MARKERS, QUIET, THEORY
 from dpbench.report.results import Floats, Results, Tables, epsilon_text, tables
 
 TITLE = "How close do attacks come to what theory allows?"
@@ -23,8 +23,9 @@ CAPTION = (
     "The distance between the best attack and the lowest bound is what theory allows and "
     "nobody has found: the bound holds for the most exposed example that could exist, the "
     "attack is measured on ordinary ones. The bounds made of e^ε are historical, and say "
-    "nothing from ε ≈ 0.7 on; the mechanism's own bound is the one to compare with. Both axes "
-    "are logarithmic."
+    "nothing from ε ≈ 0.7 on; the mechanism's own bound is the one to compare with. The "
+    "percentages below it are the share of the gap, between the bound of ε and δ and the best "
+    "attack, that it closes. Both axes are logarithmic."
 )
 FLOOR = 1e-3
 
@@ -51,6 +52,7 @@ def advantage_epsilon(results: Results) -> Figure | None:
         bounds = [*_formulas(axes, cells), *_own_bound(axes, cells)]
         attacks = _attacks(axes, run, cells, place)
         best = _best(axes, run, cells, place)
+        _share_closed(axes, run, cells)
         undefended = _undefended(axes, run)
         legend_beside(axes, [*bounds, _gap(), *best, *attacks, *undefended], handle_length=2.6)
         settle(figure)
@@ -186,22 +188,71 @@ def _attacks(
 
 
 def _best(axes: Axes, run: Tables, cells: pd.DataFrame, place: dict[float, float]) -> list[Line2D]:
-    best = run.best[(run.best["knowledge"] == "adaptive") & run.best["advantage"].notna()]
-    rows = best.merge(cells[["cell", "epsilon"]], on="cell")
+    rows = _best_rows(run, cells)
     stroke = Stroke(DP_SGD, "o", "white", "-", width=2.4, size=6.5, alpha=1.0)
-    _line(axes, rows, place, stroke, shift=1.0)
-    return [] if rows.empty else [stroke.key("best attack")]
+    handles = []
+    for name, look, label in (
+        ("advantage", stroke, "best attack"),
+        ("canary_advantage", stroke._replace(color=CANARY, marker="D"), "best attack on canaries"),
+    ):
+        found = rows.dropna(subset=[name])
+        _line(axes, found, place, look, shift=1.0, name=name)
+        handles += [] if found.empty else [look.key(label)]
+    return handles
+
+
+def _best_rows(run: Tables, cells: pd.DataFrame) -> pd.DataFrame:
+    best = run.best[run.best["knowledge"] == "adaptive"]
+    bounds = ["bound_advantage_epsilon", "bound_advantage_mechanism"]
+    return best.merge(cells[["cell", "epsilon", *bounds]], on="cell")
+
+
+def share_closed(run: Tables) -> pd.Series:
+    """Returns how much of the room above the attacks the mechanism's own bound removes, by epsilon.
+
+    The room is what lies between the bound that epsilon and delta give and the best attack: on
+    canaries where the run has them, else on ordinary examples.
+    """
+    rows = _best_rows(run, _claiming(run))
+    rows = rows[np.isfinite(rows["epsilon"])]
+    reached = rows["canary_advantage"].fillna(rows["advantage"])
+    loose, own = rows["bound_advantage_epsilon"], rows["bound_advantage_mechanism"]
+    share = pd.Series(((loose - own) / (loose - reached)).to_numpy(), index=rows["epsilon"])
+    return share.dropna().clip(upper=1.0).sort_index()
+
+
+def _share_closed(axes: Axes, run: Tables, cells: pd.DataFrame) -> None:
+    """Writes at each epsilon what share of the gap the mechanism's own bound closes."""
+    height = dict(zip(cells["epsilon"], cells["bound_advantage_mechanism"], strict=True))
+    for epsilon, share in share_closed(run).items():
+        axes.annotate(
+            f"{share:.0%}",
+            (float(str(epsilon)), height[epsilon]),
+            xytext=(0, -4),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=7.5,
+            color=THEORY,
+            zorder=7,
+        )
 
 
 def _line(
-    axes: Axes, rows: pd.DataFrame, place: dict[float, float], stroke: Stroke, *, shift: float
+    axes: Axes,
+    rows: pd.DataFrame,
+    place: dict[float, float],
+    stroke: Stroke,
+    *,
+    shift: float,
+    name: str = "advantage",
 ) -> None:
     """Draws one attack over epsilon, with intervals, and marks what lies below the floor."""
     rows = rows.sort_values("epsilon", kind="stable")
     color, alpha, above_others = stroke.color, stroke.alpha, stroke.width > 2
     x = np.array([place[float(epsilon)] for epsilon in rows["epsilon"]]) * shift
     y, low, high = (
-        rows[f"advantage{end}"].clip(lower=FLOOR).to_numpy() for end in ("", "_low", "_high")
+        rows[f"{name}{end}"].clip(lower=FLOOR).to_numpy() for end in ("", "_low", "_high")
     )
     finite = np.isfinite(rows["epsilon"].to_numpy())
     (line,) = axes.plot(x[finite], y[finite], color=color, linestyle=stroke.style, alpha=alpha)
@@ -210,7 +261,7 @@ def _line(
     axes.vlines(
         x, low, high, color=color, alpha=0.8 * alpha, linewidth=0.85 * stroke.width, zorder=3
     )
-    above = rows["advantage"].to_numpy() >= FLOOR
+    above = rows[name].to_numpy() >= FLOOR
     (marks,) = axes.plot(x[above], y[above], stroke.marker, color=color, alpha=alpha, zorder=6)
     marks.set(markersize=stroke.size, markeredgecolor=stroke.edge, markeredgewidth=0.6)
     (below,) = axes.plot(x[~above], y[~above], "v", color=color, fillstyle="none", zorder=6)

@@ -27,6 +27,7 @@ def findings(run: Tables) -> list[str]:
         )
         sentences += _at_equal_utility(defended, first)
     sentences += _with_guarantee(defended)
+    sentences += _on_canaries(points, run.canaries)
     sentences += _against_static(run)
     return sentences
 
@@ -53,6 +54,23 @@ def _with_guarantee(defended: pd.DataFrame) -> list[str]:
         f"the most accurate is {most['cell']}: {_accuracy(most)} accurate, attacks reach "
         f"{_advantage(most)}, and at ε = {epsilon_text(most['epsilon'])} none can exceed "
         f"{most['bound_advantage_mechanism']:.3f}."
+    ]
+
+
+def _on_canaries(points: pd.DataFrame, kind: str) -> list[str]:
+    """Compares, for the cell where they differ most, ordinary examples and canaries."""
+    both = points.dropna(subset=["tpr_at_fpr_0.001", "canary_tpr_at_fpr_0.001"])
+    defended = records(both[both["defense"] != "none"])
+    if not defended:
+        return []
+    most = max(defended, key=lambda row: row["canary_tpr_at_fpr_0.001"] - row["tpr_at_fpr_0.001"])
+    average, canary = (
+        interval(*_ends(most, name), scale=100, digits=1)
+        for name in ("tpr_at_fpr_0.001", "canary_tpr_at_fpr_0.001")
+    )
+    return [
+        f"The average hides most under {most['cell']}: at a false positive rate of 0.1 % attacks "
+        f"find {average} % of ordinary members and {canary} % of {kind.replace('_', ' ')} canaries."
     ]
 
 

@@ -12,10 +12,11 @@ COLUMNS = (
     "best attack",
     "advantage",
     "TPR at 0.1 % FPR, %",
+    "the same on canaries, %",
     "ε",
     "limit on advantage",
 )
-RATES = ("test_accuracy", "advantage", "tpr_at_fpr_0.001")
+RATES = ("test_accuracy", "advantage", "tpr_at_fpr_0.001", "canary_tpr_at_fpr_0.001")
 NUMBERS = (
     *(f"{name}{end}" for name in RATES for end in ("", "_low", "_high")),
     *("epsilon", "delta", "bound_advantage_epsilon", "bound_advantage_mechanism"),
@@ -33,9 +34,13 @@ def main_numbers(run: Tables) -> pd.DataFrame:
 
 
 def main_table(run: Tables) -> pd.DataFrame:
-    """Returns one row per cell as people read it: numbers with their 95 % intervals."""
+    """Returns one row per cell as people read it: numbers with their 95 % intervals.
+
+    The column of the canaries is there only if the run has any.
+    """
     rows = main_numbers(run)
-    return pd.DataFrame([_row(row) for row in records(rows)], columns=list(COLUMNS))
+    table = pd.DataFrame([_row(row) for row in records(rows)], columns=list(COLUMNS))
+    return table if run.canaries else table.drop(columns=COLUMNS[5])
 
 
 def attack_table(run: Tables) -> pd.DataFrame:
@@ -70,9 +75,9 @@ def interval(value: float, low: float, high: float, *, scale: float = 1, digits:
 
 def _row(row: Row) -> tuple[str, ...]:
     if row["status"] != "done":
-        return (row["cell"], row["status"].replace("_", " "), *["–"] * 5)
+        return (row["cell"], row["status"].replace("_", " "), *["–"] * (len(COLUMNS) - 2))
     rates = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in RATES]
-    accuracy, advantage, tpr = rates
+    accuracy, advantage, tpr, canary = rates
     attacked = not math.isnan(advantage[0])
     claimed = math.isfinite(row["epsilon"])
     return (
@@ -83,6 +88,7 @@ def _row(row: Row) -> tuple[str, ...]:
         "not resolvable"
         if attacked and math.isnan(tpr[0])
         else interval(*tpr, scale=100, digits=2),
+        interval(*canary, scale=100, digits=2),
         epsilon_text(row["epsilon"]),
         f"{row['bound_advantage_mechanism']:.3f}" if claimed else "–",
     )

@@ -13,6 +13,7 @@ OTHERS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#882255")
 MARKERS = ("s", "^", "D", "v", "P", "X", "p")
 
 THEORY = "#6B4E16"
+CANARY = "#B0413E"
 ALARM = "#C00000"
 QUIET = "#6E6E6E"
 FAINT = "#D4D4D4"

@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from dpbench.report import advantage_epsilon, heatmap, roc, static_adaptive, utility_privacy
+from dpbench.report import (
+    advantage_epsilon,
+    average_canary,
+    heatmap,
+    roc,
+    static_adaptive,
+    utility_privacy,
+)
 from dpbench.report.canvas import png_bytes, svg_bytes
 from dpbench.report.latex import latex_table
 from dpbench.report.main_table import attack_numbers, attack_table, main_numbers, main_table
@@ -44,6 +51,12 @@ FIGURES = (
         static_adaptive.TITLE,
         static_adaptive.CAPTION,
         static_adaptive.static_adaptive,
+    ),
+    FigureKind(
+        "average_canary",
+        average_canary.TITLE,
+        average_canary.CAPTION,
+        average_canary.average_canary,
     ),
 )
 

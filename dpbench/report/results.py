@@ -15,7 +15,9 @@ Bools = NDArray[np.bool_]
 Row = Mapping[str, Any]
 """One row of a table: column name to value."""
 
-CELL_TEXT = ("cell", "dataset", "model", "defense", "params", "status", "reason", "key")
+CELL_TEXT = (
+    "cell", "dataset", "model", "defense", "params", "status", "reason", "key", "canary_kind",
+)  # fmt: skip
 CELL_NUMBERS = (
     "test_accuracy",
     "test_accuracy_low",
@@ -29,9 +31,14 @@ CELL_NUMBERS = (
     "bound_advantage_yeom",
     "bound_advantage_epsilon",
     "bound_advantage_mechanism",
+    "canary_test_accuracy",
+    "canary_bound_advantage_mechanism",
 )
 ATTACK_TEXT = ("cell", "attack", "attack_params", "access", "knowledge", "status", "reason")
-RATES = ("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+RATES = (
+    *("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001"),
+    *("canary_advantage", "canary_tpr_at_fpr_0.001"),
+)
 ATTACK_NUMBERS = tuple(rate + end for rate in RATES for end in ("", "_low", "_high"))
 
 
@@ -97,6 +104,12 @@ class Tables:
         return points.assign(violates_bound=points["cell"].isin(violating))
 
     @property
+    def canaries(self) -> str:
+        """The kind of canary of the run's canary track, empty where it has none."""
+        kinds = self.cells.loc[self.cells["canary_kind"] != "", "canary_kind"]
+        return "" if kinds.empty else str(kinds.iloc[0])
+
+    @property
     def families(self) -> list[str]:
         """Defense families: undefended first, then `dp_sgd`, then the others by name."""
         return sorted(self.cells["defense"].unique(), key=_family_order)
@@ -159,10 +172,13 @@ def _typed(frame: pd.DataFrame, *, text: tuple[str, ...], numbers: tuple[str, ..
 
 
 def _flags(frame: pd.DataFrame) -> list[bool]:
-    """A nullable flag is set only when it says so."""
-    if "violates_bound" not in frame:
-        return [False] * len(frame)
-    return [isinstance(value, bool | np.bool_) and bool(value) for value in frame["violates_bound"]]
+    """A nullable flag is set only when it says so, on either track."""
+    flags = [False] * len(frame)
+    for name in ("violates_bound", "canary_violates_bound"):
+        given = frame.get(name, pd.Series(False, index=frame.index))
+        said = [isinstance(value, bool | np.bool_) and bool(value) for value in given]
+        flags = [one or other for one, other in zip(flags, said, strict=True)]
+    return flags
 
 
 def _in_order(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """A run with a known truth: every attack on every cell is a Gaussian shift of known size."""
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
@@ -191,3 +192,22 @@ def part_of_the_run(cells=SMALL, attacks=("gap", "lira", "best")):
     kept = run.attacks["cell"].isin(cells) & run.attacks["attack"].isin(attacks)
     run.attacks = run.attacks[kept].copy()
     return run
+
+
+def with_canaries(run):
+    """Returns the run with a canary track on which every attack works twice as well."""
+    cells = run.cells.assign(
+        canary_kind="mislabelled",
+        canary_test_accuracy=run.cells["test_accuracy"] - 0.01,
+        canary_bound_advantage_mechanism=run.cells["bound_advantage_mechanism"],
+    )
+    ends = ("", "_low", "_high")
+    attacks = run.attacks.assign(
+        canary_violates_bound=False,
+        **{
+            f"canary_{name}{end}": (2 * run.attacks[f"{name}{end}"]).clip(upper=1.0)
+            for name in ("advantage", "tpr_at_fpr_0.001")
+            for end in ends
+        },
+    )
+    return dataclasses.replace(run, cells=cells, attacks=attacks)

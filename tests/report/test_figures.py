@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
-from simulated_run import ATTACKS, EPSILON_OF_MU, part_of_the_run, simulated_run
+from simulated_run import ATTACKS, EPSILON_OF_MU, part_of_the_run, simulated_run, with_canaries
 
 from dpbench.errors import UserError
 from dpbench.privacy import advantage_epsilon as advantage_from_epsilon
-from dpbench.report.advantage_epsilon import FLOOR, advantage_epsilon
+from dpbench.report.advantage_epsilon import FLOOR, advantage_epsilon, share_closed
+from dpbench.report.average_canary import average_canary
 from dpbench.report.canvas import canvas, drawable, png_bytes, svg_bytes
 from dpbench.report.heatmap import heatmap
 from dpbench.report.labels import Label, place_labels
@@ -172,7 +173,34 @@ def test_epsilon_figure_puts_infinity_beyond_a_break(run):
     assert "//" in [text.get_text() for text in axes.texts]
     (axes,) = advantage_epsilon(part_of_the_run(cells=["none", "dp_sgd(epsilon=4)"])).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["4"]
-    assert not axes.texts
+    assert "//" not in [text.get_text() for text in axes.texts]
+
+
+def test_epsilon_figure_writes_the_share_of_the_gap_that_the_mechanism_closes(run):
+    shares = share_closed(tables(run))
+    row = tables(run).points.query("cell == 'dp_sgd(epsilon=4)'").iloc[0]
+    removed = row["bound_advantage_epsilon"] - row["bound_advantage_mechanism"]
+    expected = removed / (row["bound_advantage_epsilon"] - row["advantage"])
+    assert shares[4.0] == pytest.approx(expected)
+    written = [text.get_text() for text in advantage_epsilon(run).axes[0].texts]
+    assert f"{expected:.0%}" in written
+    on_canaries = share_closed(tables(with_canaries(run)))
+    assert (on_canaries > shares).all(), "the harder examples leave less of a gap"
+
+
+def test_canaries_are_drawn_beside_the_average_case(run):
+    changed = with_canaries(run)
+    axes = average_canary(changed).axes[0]
+    average, canary = (points.get_offsets()[:, 0] for points in axes.collections[-3:][::2])
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    best = tables(changed).points.set_index("cell")
+    for name, x, other in zip(names, average, canary, strict=True):
+        assert x == pytest.approx(max(best.loc[name, "tpr_at_fpr_0.001"], 1e-4))
+        assert other == pytest.approx(best.loc[name, "canary_tpr_at_fpr_0.001"])
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["ordinary examples", "mislabelled canaries"]
+    legend = advantage_epsilon(changed).axes[0].get_legend().get_texts()
+    assert "best attack on canaries" in [text.get_text() for text in legend]
 
 
 def test_epsilon_figure_puts_negative_advantages_on_the_floor():
@@ -282,7 +310,7 @@ def test_static_and_adaptive_are_drawn_in_pairs(run):
 
 def test_figures_without_their_data_are_none():
     empty = part_of_the_run(cells=["selena"])
-    for draw in (utility_privacy, advantage_epsilon, roc, heatmap, static_adaptive):
+    for draw in (utility_privacy, advantage_epsilon, roc, heatmap, static_adaptive, average_canary):
         assert draw(empty) is None
     assert advantage_epsilon(part_of_the_run(cells=["none", "l2(weight_decay=0.01)"])) is None
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from simulated_run import attack_row, cell_row, part_of_the_run, simulated_run
+from simulated_run import attack_row, cell_row, part_of_the_run, simulated_run, with_canaries
 
 from dpbench.report import render
 from dpbench.report.canvas import svg_bytes
@@ -177,10 +177,25 @@ def test_violations_are_red(run):
         (("dp_sgd(epsilon=inf)",), {"advantage_epsilon"}),
         (("none", "dp_sgd(epsilon=4)"), set()),
     ],
+    ids=["undefended", "clip only", "both"],
 )
 def test_small_runs_have_their_figures(cells, missing):
     run = part_of_the_run(cells=cells, attacks=("gap", "best"))
+    without = {kind.name for kind in FIGURES if kind.draw(run) is None}
+    assert without == missing | {"average_canary"}
+    run = with_canaries(run)
     assert {kind.name for kind in FIGURES if kind.draw(run) is None} == missing
+
+
+def test_canaries_enter_table_findings_and_alarms(run):
+    changed = with_canaries(run)
+    table = main_table(tables(changed))
+    assert table["the same on canaries, %"].str.contains("[", regex=False).sum() > 10
+    assert "the same on canaries, %" not in main_table(tables(run))
+    assert any("canaries" in sentence for sentence in findings(tables(changed)))
+    row = (changed.attacks["cell"] == "dp_sgd(epsilon=1)") & (changed.attacks["attack"] == "rmia")
+    changed.attacks.loc[row, "canary_violates_bound"] = True
+    assert "dp_sgd(epsilon=1): rmia, adaptive" in page_of(changed)
 
 
 def test_nothing_finished_is_a_message_and_removes_old_figures(tmp_path):
