@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,38 @@ class NotApplicable(Exception):
     """The attack cannot run in this setting; the row says why and carries no number."""
 
 
+class WhiteBox(Protocol):
+    """What the weights of M models tell about the n challenge points, as NumPy arrays.
+
+    The loss is the cross-entropy on the true label, without dropout, of the trained model itself:
+    no release stage hides weights. p parameters are one row, flattened in the order of the network.
+    """
+
+    @property
+    def linear(self) -> bool:
+        """Whether logits are affine in the weights, so that averaged weights average logits."""
+
+    def weights(self) -> Floats:
+        """Returns the released weights `(M, p)`."""
+
+    def initial_weights(self) -> Floats:
+        """Returns the weights `(M, p)` from which training started."""
+
+    def logits(self) -> Floats:
+        """Returns the logits `(M, n, C)` at the released weights."""
+
+    def gradient_norms(self, of: Literal["weights", "inputs"]) -> Floats:
+        """Returns the norms `(M, n)` of each example's loss gradient at the released weights."""
+
+    def slopes(self, at: Floats, along: Floats) -> Floats:
+        """Returns each example's directional derivative of the loss `(M, n)`, not normalised.
+
+        Args:
+            at: `(M, p)` weights, one row for each model.
+            along: `(M, p)` directions.
+        """
+
+
 class Oracle:
     """Answers queries to M released models, and nothing else.
 
@@ -40,6 +72,7 @@ class Oracle:
         budget: Queries allowed per model and example; None is unlimited.
         pool_outputs: Returns the released scores `(M, n, C)` on the pool itself.
         query: Released scores `(M, k, C)` on other inputs `(k, *shape)`.
+        white_box: The models' weights, where there are any to see.
     """
 
     def __init__(
@@ -49,9 +82,11 @@ class Oracle:
         budget: int | None,
         pool_outputs: Callable[[], Floats],
         query: Callable[[Floats], Floats],
+        white_box: WhiteBox | None = None,
     ) -> None:
         self._access, self._budget = access, budget
         self._pool_outputs, self._query = pool_outputs, query
+        self._white_box = white_box
         self.queries = 0
 
     def scores(self, inputs: Floats | None = None) -> Floats:
@@ -68,11 +103,64 @@ class Oracle:
         labels: Ints = self._ask(inputs).argmax(-1)
         return labels
 
+    @property
+    def linear(self) -> bool:
+        """Whether logits are affine in the weights; needs white-box access, costs no query.
+
+        Raises:
+            NotApplicable: There are no weights to see. So does every white-box question below.
+        """
+        return self._weights_shown().linear
+
+    def weights(self) -> Floats:
+        """Returns the released weights `(M, p)`; needs white-box access, as all that follow."""
+        return self._inside().weights()
+
+    def initial_weights(self) -> Floats:
+        """Returns the weights `(M, p)` from which training started: the worst case."""
+        return self._inside().initial_weights()
+
+    def logits(self) -> Floats:
+        """Returns the logits `(M, n, C)` of the challenge points, before any release stage."""
+        return self._inside().logits()
+
+    def gradient_norms(self, of: Literal["weights", "inputs"] = "weights") -> Floats:
+        """Returns the norms `(M, n)` of each challenge point's loss gradient.
+
+        Args:
+            of: With respect to the released weights, or to the input.
+        """
+        return self._inside().gradient_norms(of)
+
+    def slopes(self, at: Floats, along: Floats) -> Floats:
+        """Returns `(M, n)` the derivative of each challenge point's loss along a direction.
+
+        Args:
+            at: `(M, p)` weights at which to differentiate, one row for each model.
+            along: `(M, p)` directions, of any length.
+        """
+        return self._inside().slopes(at, along)
+
     def _ask(self, inputs: Floats | None) -> Floats:
+        self._count()
+        return self._pool_outputs() if inputs is None else self._query(inputs)
+
+    def _inside(self) -> WhiteBox:
+        """Returns what answers one white-box question."""
+        shown = self._weights_shown()
+        self._count()
+        return shown
+
+    def _weights_shown(self) -> WhiteBox:
+        self._require(Access.WHITE_BOX)
+        if self._white_box is None:
+            raise NotApplicable("there are no weights to see in this setting")
+        return self._white_box
+
+    def _count(self) -> None:
         self.queries += 1
         if self._budget is not None and self.queries > self._budget:
             raise AccessError(f"query {self.queries} exceeds the budget of {self._budget}")
-        return self._pool_outputs() if inputs is None else self._query(inputs)
 
     def _require(self, access: Access) -> None:
         if self._access < access:
@@ -95,6 +183,8 @@ class View:
         shadows: Oracle to the models whose bits are known: the same cell's (adaptive) or the
             undefended cell's (static).
         members: `(M, n)` bool, the shadows' bits; row t is also target t's secret.
+        reference_inputs: `(r, *shape)` public points that no model was trained on; r may be 0.
+        reference_labels: `(r,)` their labels.
         low, high, unit: `(*shape)` feature ranges, and the size of one raw unit, in input units.
         binary: `(*shape)` bool, features that take only the values low and high.
         is_image: Inputs are `(channels, height, width)`.
@@ -107,6 +197,8 @@ class View:
     target: Oracle
     shadows: Oracle
     members: Bools
+    reference_inputs: Floats
+    reference_labels: Ints
     low: Floats
     high: Floats
     unit: Floats

@@ -7,15 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.augmented import augmented
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
 from dpbench.attacks.confidence import logit, of_targets_and_shadows
-from dpbench.attacks.leave_one_out import Moments, leave_one_out, means
+from dpbench.attacks.likelihood_ratio import Variance, likelihood_ratio, one_sided
 from dpbench.component import register
-
-SMALLEST_SHARE = 0.01
-"""No deviation is taken to be below this share of the pooled one: masked releases (labels, rounded
-scores) often agree exactly in all shadows of an example."""
-SMALLEST_DEVIATION = 1e-6
 
 
 @register
@@ -47,7 +42,7 @@ class Lira(Attack):
     )
 
     mode: Literal["online", "offline"] = "online"
-    variance: Literal["per_example", "pooled"] = "pooled"
+    variance: Variance = "pooled"
     queries: Annotated[int, Field(ge=1, le=162)] = 1
 
     @property
@@ -65,42 +60,8 @@ class Lira(Attack):
         if self.queries > 1 and not view.is_image:
             raise NotApplicable("LiRA with several queries needs images to shift and mirror")
         total = np.zeros(view.members.shape)
-        evidence = self._online if self.mode == "online" else self._offline
+        evidence = likelihood_ratio if self.mode == "online" else one_sided
         for inputs in augmented(view.inputs, self.queries):
             observed, shadows = of_targets_and_shadows(view, logit, inputs)
-            total += evidence(observed, shadows, view.members)
+            total += evidence(observed, shadows, view.members, variance=self.variance)
         return total
-
-    def _online(self, observed: Floats, shadows: Floats, members: Bools) -> Floats:
-        inside, outside = leave_one_out(shadows, members), leave_one_out(shadows, ~members)
-        # One floor for both sides: an example that never varies carries no evidence.
-        floor = _floor(inside, outside)
-        mean_in, mean_out = means(inside, outside)
-        sd_in, sd_out = self._deviation(inside, floor), self._deviation(outside, floor)
-        z_in, z_out = (observed - mean_in) / sd_in, (observed - mean_out) / sd_out
-        return (z_out * z_out - z_in * z_in) / 2 + np.log(sd_out / sd_in)
-
-    def _offline(self, observed: Floats, shadows: Floats, members: Bools) -> Floats:
-        outside = leave_one_out(shadows, ~members)
-        deviation = self._deviation(outside, _floor(outside))
-        # An example without OUT shadows borrows the mean of all, not the IN side it must not see.
-        overall = outside.mean.sum(1, keepdims=True) / (outside.models > 0).sum(1, keepdims=True)
-        mean = np.where(outside.models > 0, outside.mean, overall)
-        return (observed - mean) / deviation
-
-    def _deviation(self, side: Moments, floor: Floats) -> Floats:
-        """Returns the standard deviation, `(M, n)` or `(M, 1)`."""
-        variance = side.pooled_variance()
-        if self.variance == "per_example":
-            variance = np.where(side.models >= 2, side.variance(), variance)
-        return np.maximum(np.sqrt(variance), floor)
-
-
-def _floor(*sides: Moments) -> Floats:
-    """Returns `(M, 1)` the smallest deviation that is believed."""
-    degrees = [side.degrees() for side in sides]
-    if min(side.min() for side in degrees) < 1:
-        raise NotApplicable("LiRA needs two shadow models with, and two without, the same example")
-    squares = sum(side.squares.sum(1, keepdims=True) for side in sides)
-    floor: Floats = np.maximum(SMALLEST_SHARE * np.sqrt(squares / sum(degrees)), SMALLEST_DEVIATION)
-    return floor

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple, assert_never
 
 import numpy as np
 from pydantic import Field
+from scipy import linalg
 
 from dpbench.component import Settings
 from dpbench.data.base import Bools, Floats, Ints
@@ -23,6 +24,9 @@ PIXEL_NOISE = 0.02
 
 COLUMN_NOISE = 0.01
 """Deviation of a near-duplicate's continuous columns, in standard deviations of the column."""
+
+DIRECTION_DIGITS, LENGTH_DIGITS = 5, 2
+"""Decimal digits of a gradient canary's unit direction and of its length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,14 @@ class Canaries(Settings):
             would share one score.
             `out_of_distribution`: uniform noise in the features' ranges and a random label. (Aerni
             et al. use images of another data set.)
+            `gradient`: as long as the longest other pool example, along a direction of its own that
+            the others hardly use, under the label that a linear model finds least likely there:
+            its gradient is large and nearly orthogonal to all others. After ClipBKD [Jagielski et
+            al. 2020, arXiv:2006.07709]. Bits stay 0 and continuous features leave their ranges.
         count: How many pool examples are replaced, at random positions.
     """
 
-    kind: Literal["mislabelled", "duplicate", "blank", "out_of_distribution"]
+    kind: Literal["mislabelled", "duplicate", "blank", "out_of_distribution", "gradient"]
     count: Annotated[int, Field(ge=1)]
 
 
@@ -77,7 +85,13 @@ def plant(
         UserError: The pool or its features have no room for that many distinct canaries.
     """
     n, count = len(labels), canaries.count
-    room = n // 2 if canaries.kind == "duplicate" else n
+    room = _room(canaries.kind, n, scaling)
+    if room < 1:
+        raise UserError(
+            f"population.canaries.kind: {canaries.kind} canaries need continuous features, and "
+            "these inputs hold bits only",
+            next_step="use mislabelled, duplicate, blank or out_of_distribution",
+        )
     if count > room:
         raise UserError(
             f"population.canaries.count: {count} {canaries.kind} canaries in a pool of {n}",
@@ -98,6 +112,9 @@ def plant(
         case "out_of_distribution":
             inputs[where] = _noise(count, scaling, rng)
             labels[where] = rng.integers(n_classes, size=count)
+        case "gradient":
+            others = np.delete(inputs, where, axis=0), np.delete(labels, where)
+            inputs[where], labels[where] = _crafted(count, *others, n_classes, scaling)
         case _:
             assert_never(canaries.kind)
     if len(first_occurrences(inputs)) < n:
@@ -143,6 +160,39 @@ def _noise(count: int, scaling: Scaling, rng: np.random.Generator) -> Floats:
     shape = (count, *scaling.low.shape)
     noise = rng.uniform(scaling.low, scaling.high, size=shape)
     return np.where(scaling.binary, rng.integers(2, size=shape), noise).astype(np.float32)
+
+
+def _crafted(
+    count: int, inputs: Floats, labels: Ints, n_classes: int, scaling: Scaling
+) -> tuple[Floats, Ints]:
+    """Returns gradient-crafted inputs `(count, *shape)` and their labels `(count,)`.
+
+    The directions are the eigenvectors of least energy of the others' second moment, not centred:
+    gradients of a linear layer are orthogonal where inputs are. (LAPACK chooses among directions of
+    equal energy, such as pixels that never vary.) Along an eigenvector the classes' scores of a
+    ridge regression on one-hot labels are proportional to its products with the sums of the
+    classes' inputs, whatever the ridge. Of the two signs, the canary takes the one under which the
+    least likely class is less likely.
+    """
+    free = np.flatnonzero(~scaling.binary)
+    flat = inputs.reshape(len(inputs), -1).astype(np.float64)
+    rows = flat[:, free]
+    _, vectors = linalg.eigh(rows.T @ rows, subset_by_index=(0, count - 1))
+    sums = np.stack([rows[labels == label].sum(axis=0) for label in range(n_classes)], axis=1)
+    scores = vectors.T @ (sums - sums.mean(axis=1, keepdims=True))
+    sign = np.where(scores.max(axis=1) > -scores.min(axis=1), -1, 1)[:, None]
+    length = round(float(np.linalg.norm(flat, axis=1).max()), LENGTH_DIGITS)
+    crafted = np.zeros((count, flat.shape[1]), dtype=np.float32)
+    # Rounded, because the last digits of an eigenvector depend on the processor.
+    crafted[:, free] = length * sign * np.round(vectors.T, DIRECTION_DIGITS)
+    return crafted.reshape(count, *inputs.shape[1:]), (sign * scores).argmin(axis=1)
+
+
+def _room(kind: str, n: int, scaling: Scaling) -> int:
+    """Returns how many canaries a pool of n can hold."""
+    if kind == "gradient":
+        return min(n - 1, int((~scaling.binary).sum()))
+    return n // 2 if kind == "duplicate" else n
 
 
 def _too_few_features(kind: str, count: int) -> UserError:

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dpbench.attacks import Attack, Oracle, View
+from dpbench.attacks import Access, Attack, Oracle, View
 from dpbench.grid.job import Context, Job, Output
 from dpbench.grid.observe_job import ReleasedModels
 from dpbench.seeds import rng_for
+from dpbench.training.white_box import TrainedModels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,25 @@ class Observed:
             outputs = context.store.array(self.key, "outputs")
             return self._seen(torch.from_numpy(outputs)).numpy()
 
+        sees_weights = attack.access == Access.WHITE_BOX
         return Oracle(
             access=attack.access,
             budget=attack.budget,
             pool_outputs=pool_outputs,
             query=query,
+            white_box=self._trained(context) if sees_weights else None,
+        )
+
+    def _trained(self, context: Context) -> TrainedModels:
+        population = context.population
+        return TrainedModels(
+            architecture=context.grid.model,
+            trained=self.models.weights(context),
+            inputs=torch.from_numpy(population.pool_x[population.challenge]),
+            labels=torch.from_numpy(population.pool_y[population.challenge]),
+            n_classes=population.n_classes,
+            seed=context.grid.seed,
+            device=context.device,
         )
 
     def _seen(self, released: torch.Tensor) -> torch.Tensor:
@@ -74,6 +89,8 @@ class AttackJob(Job):
             target=self.target.oracle(context, self.attack),
             shadows=self.shadows.oracle(context, self.attack),
             members=context.challenge_members,
+            reference_inputs=population.reference_x,
+            reference_labels=population.reference_y,
             low=population.low,
             high=population.high,
             unit=population.unit,

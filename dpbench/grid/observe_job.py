@@ -53,6 +53,11 @@ class ReleasedModels:
         )
         return self.defense.release(torch.cat(parts).softmax(-1), generator)
 
+    def weights(self, context: Context) -> Weights:
+        """Returns the M models' stacked weights, which no release stage hides."""
+        parts = [self._weights(context, train) for train in self.trains]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
     def _weights(self, context: Context, train: str) -> Weights:
         """Weights of one block; the last cell's blocks stay in memory for repeated queries."""
         cache = context.cache.setdefault("weights", {})

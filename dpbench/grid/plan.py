@@ -135,7 +135,7 @@ def _is_undefended(defense: Composition) -> bool:
 
 
 def _can_undo(attack: Attack, defense: Composition) -> bool:
-    return attack.access != Access.LABEL and defense.can_be_undone
+    return attack.access == Access.SCORE and defense.can_be_undone
 
 
 class _Seen(NamedTuple):
@@ -299,9 +299,10 @@ class _Planner:
 
     @staticmethod
     def _visible(attack: Attack, defense: Composition, seen: _Seen) -> ObserveJob:
-        """A label-only adversary sees the same labels through any mask that keeps them."""
-        blind = attack.access == Access.LABEL and defense.keeps_argmax
-        return seen.raw if blind else seen.released
+        """What an attack sees of a cell: no mask hides weights, and few change labels."""
+        same_labels = attack.access == Access.LABEL and defense.keeps_argmax
+        same = same_labels or attack.access == Access.WHITE_BOX
+        return seen.raw if same else seen.released
 
     def _evaluate(self, scores: AttackJob, source: AttackJob, delta: float) -> EvaluateJob:
         spec = {

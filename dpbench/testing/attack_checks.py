@@ -19,8 +19,9 @@ def check_attack(attack: Attack) -> None:
 
     It must be documented and survive a round trip through JSON; score every (target, point) with a
     finite number, deterministically, within its declared access and budget; never use a target's
-    own bits or its own row of the shadows; survive masked and constant models; find nothing where
-    membership has no effect; and find a large effect, though no more than there is.
+    own bits or its own row of the shadows; survive masked and constant models, and a world without
+    public points; find nothing where membership has no effect; and find a large effect, though no
+    more than there is.
 
     Raises:
         AssertionError: The contract is broken; the message says how.
@@ -41,7 +42,7 @@ def check_attack(attack: Attack) -> None:
     )
     _check_secrets(attack, planted, scores)
     _check_masked(attack, planted)
-    _check_few_models(attack, shape)
+    _check_small(attack, shape)
     _check_signal(attack, planted, scores)
     _check_fresh(attack, shape)
 
@@ -114,14 +115,24 @@ def _with_another_row(release: Release, model: int) -> Release:
     confidence, directions = release.confidence.copy(), release.directions.copy()
     confidence[model] = 1.0 - 2.0 * confidence[model]
     directions[model] *= -1.0
-    return replace(release, confidence=confidence, directions=directions)
+    public = None if release.public is None else _with_another_row(release.public, model)
+    return replace(release, confidence=confidence, directions=directions, public=public)
 
 
 def _check_masked(attack: Attack, planted: Planted) -> None:
-    """Scores stay finite when models release labels only, or the same for all, or zeros."""
-    release = planted.target
+    """Scores stay finite when models release labels only, or the same for all, or zeros.
+
+    Nothing masks the weights: these models hold weights so extreme that they release that.
+    """
+    for mask in ("label-only", "always wrong", "constant"):
+        masked = _masked(planted.target, mask)
+        world = replace(planted, target=masked, shadows=masked)
+        _finite_or_refused(attack, world, f"{mask} models")
+
+
+def _masked(release: Release, mask: str) -> Release:
     rivals = release.others.argmax(-1)[..., None] == np.arange(release.others.shape[2])
-    masks = {
+    changes = {
         "label-only": {"confidence": 1e4 * np.sign(release.confidence), "others": rivals * 1.0},
         "always wrong": {"confidence": np.full_like(release.confidence, -1e4)},
         "constant": {
@@ -129,15 +140,17 @@ def _check_masked(attack: Attack, planted: Planted) -> None:
             "others": np.broadcast_to(release.others[:1], release.others.shape),
         },
     }
-    for mask, changes in masks.items():
-        masked = replace(release, **changes)
-        _finite_or_refused(attack, replace(planted, target=masked, shadows=masked), mask)
+    public = None if release.public is None else _masked(release.public, mask)
+    return replace(release, **changes[mask], public=public)
 
 
-def _check_few_models(attack: Attack, shape: tuple[int, ...]) -> None:
+def _check_small(attack: Attack, shape: tuple[int, ...]) -> None:
     for models in (1, 2, 3):
         planted = plant(models=models, points=4, effect=EFFECT, seed=2, shape=shape)
-        _finite_or_refused(attack, planted, f"population of {models}")
+        _finite_or_refused(attack, planted, f"population of {models} models")
+    for public in (0, 1, 3):
+        planted = plant(models=8, points=20, effect=EFFECT, seed=2, shape=shape, public=public)
+        _finite_or_refused(attack, planted, f"{public} public points")
 
 
 def _finite_or_refused(attack: Attack, planted: Planted, setting: str) -> None:
@@ -146,7 +159,7 @@ def _finite_or_refused(attack: Attack, planted: Planted, setting: str) -> None:
     except NotApplicable:
         return
     except AssertionError as error:
-        raise AssertionError(f"{error} ({setting} models)") from error
+        raise AssertionError(f"{error} ({setting})") from error
 
 
 def _check_signal(attack: Attack, planted: Planted, scores: Floats) -> None:

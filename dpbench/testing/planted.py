@@ -4,17 +4,27 @@ The logit-scaled confidence of model m in point i is `d_i + effect * member[m, i
 difficulty `d_i ~ N(0, spread^2)` and unit noise. No attack on the scores alone can beat an AUC of
 `Phi(effect / sqrt(2))`, which knowing every `d_i` achieves; one threshold for all points has
 `Phi(effect / sqrt(2 (1 + spread^2)))`.
+
+Public points are more of the same that no model was trained on: their confidence is `d_i + noise`.
+
+The models' weights say the same: they are softmax regressions in which every point reads weights of
+its own, its logits, so that no white-box attack can beat that AUC either.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.special import expit
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from scipy.stats import norm
 
 from dpbench.attacks.base import Access, Bools, Floats, Ints, Oracle, View
+from dpbench.attacks.confidence import SMALLEST
 from dpbench.seeds import rng_for
+
+_A = TypeVar("_A", bound=NDArray[Any])
 
 STEEPNESS = 20.0
 """How fast a model's confidence changes along its own direction, per unit of input."""
@@ -24,12 +34,15 @@ STEEPNESS = 20.0
 class Release:
     """What M planted models answer: linear in the input around each challenge point.
 
+    It is an `attacks.WhiteBox` too, of p = n C weights: all logits, which start at zero.
+
     Attributes:
         inputs: `(n, *shape)` the challenge points.
         labels: `(n,)` their labels.
         confidence: `(M, n)` logit-scaled confidence on the points themselves.
         others: `(M, n, C)` how the rest is shared among the other classes; 0 for the label.
         directions: `(M, *shape)` unit vectors along which confidence grows.
+        public: What the same models answer on public points; their number is not n.
     """
 
     inputs: Floats
@@ -37,24 +50,56 @@ class Release:
     confidence: Floats
     others: Floats
     directions: Floats
+    public: "Release | None" = None
 
     def outputs(self) -> Floats:
         """Returns class probabilities `(M, n, C)`, float32 and read-only."""
         return self._probabilities(self.confidence)
 
     def query(self, inputs: Floats) -> Floats:
-        """Returns class probabilities of inputs `(n, *shape)`, one near each challenge point."""
+        """Returns class probabilities of inputs, one near each challenge point or public point."""
+        if self.public is not None and inputs.shape == self.public.inputs.shape:
+            return self.public.query(inputs)
         if inputs.shape != self.inputs.shape:
             raise ValueError(f"inputs have shape {inputs.shape}, expected {self.inputs.shape}")
-        moved = (inputs - self.inputs).reshape(len(inputs), -1)
+        moved = (inputs - self.inputs).reshape(len(inputs), math.prod(inputs.shape[1:]))
         slopes = self.directions.reshape(len(self.directions), -1) @ moved.T
         return self._probabilities(self.confidence + STEEPNESS * slopes)
+
+    @property
+    def linear(self) -> bool:
+        """Logits are weights."""
+        return True
+
+    def weights(self) -> Floats:
+        """Returns the logits as one row for each model, `(M, n C)`."""
+        return self.logits().reshape(len(self.confidence), -1)
+
+    def initial_weights(self) -> Floats:
+        """Returns zeros `(M, n C)`."""
+        return _read_only(np.zeros_like(self.weights()))
+
+    def logits(self) -> Floats:
+        """Returns the logits `(M, n, C)`: the confidence, and the logarithm of the others."""
+        logits = np.log(self.others + SMALLEST)
+        logits[:, np.arange(len(self.labels)), self.labels] = self.confidence
+        return _read_only(logits)
+
+    def gradient_norms(self, of: Literal["weights", "inputs"]) -> Floats:
+        """Returns the norms `(M, n)` of the cross-entropy's gradient."""
+        weights, inputs = np.sqrt(1 + np.square(self.others).sum(-1)), STEEPNESS
+        return _read_only(expit(-self.confidence) * (weights if of == "weights" else inputs))
+
+    def slopes(self, at: Floats, along: Floats) -> Floats:
+        """Returns the derivatives `(M, n)` of the cross-entropy along rows `(M, n C)`."""
+        gradient = softmax(at.reshape(self.others.shape), axis=-1)
+        gradient[:, np.arange(len(self.labels)), self.labels] -= 1
+        return _read_only((gradient * along.reshape(self.others.shape)).sum(-1))
 
     def _probabilities(self, confidence: Floats) -> Floats:
         outputs = (self.others * expit(-confidence)[..., None]).astype(np.float32)
         outputs[:, np.arange(len(self.labels)), self.labels] = expit(confidence)
-        outputs.flags.writeable = False
-        return outputs
+        return _read_only(outputs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,6 +136,7 @@ class Planted:
         """Returns the adversary's view, with fresh oracles and a fresh generator."""
         target = _oracle(self.target, access=access, budget=budget)
         shape = self.target.inputs.shape[1:]
+        public = self.target.public
         return View(
             labels=self.target.labels,
             inputs=self.target.inputs,
@@ -98,6 +144,8 @@ class Planted:
             target=target,
             shadows=_oracle(self.shadows, access=access, budget=None),
             members=self.members,
+            reference_inputs=public.inputs if public else np.zeros((0, *shape), np.float32),
+            reference_labels=public.labels if public else np.zeros(0, np.int64),
             low=np.zeros(shape, np.float32),
             high=np.ones(shape, np.float32),
             unit=np.ones(shape, np.float32),
@@ -117,6 +165,7 @@ def plant(
     spread: float = 1.0,
     shadows_effect: float | None = None,
     shape: tuple[int, ...] = (16,),
+    public: int | None = None,
 ) -> Planted:
     """Draws planted models.
 
@@ -131,22 +180,24 @@ def plant(
             attack); None makes every target its own row of shadows (an adaptive attack).
         shape: Shape of one input in [0, 1]: `(channels, height, width)` for images. In other shapes
             every other feature is binary.
+        public: Number of public points, not `points`: the length of a query says which of them it
+            is about. None gives twice as many.
     """
-    rng = rng_for(seed, "planted", "points")
+    if public == points:
+        raise ValueError(f"public: {public} is the number of challenge points: take another one")
     # Images have grey levels; in other inputs every other feature is binary.
     binary = (np.arange(math.prod(shape)) % 2 == 1).reshape(shape) & (len(shape) != 3)
-    uniform = rng.random((points, *shape), dtype=np.float32)
-    inputs = np.where(binary, (uniform > 0.5).astype(np.float32), uniform)
-    labels = rng.integers(n_classes, size=points)
-    difficulty = spread * rng.standard_normal(points)
-    members = rng.random((models, points)) < 0.5
-    for constant in (inputs, labels, members):
-        constant.flags.writeable = False
+    rng = rng_for(seed, "planted", "points")
+    challenge = _draw(points, binary, n_classes=n_classes, spread=spread, rng=rng)
+    members = _read_only(rng.random((models, points)) < 0.5)
+    count, public_rng = 2 * points if public is None else public, rng_for(seed, "planted", "public")
+    others = _draw(count, binary, n_classes=n_classes, spread=spread, rng=public_rng)
 
     def release(role: str, size: float) -> Release:
-        rng = rng_for(seed, "planted", role)
-        confidence = difficulty + size * members + rng.standard_normal((models, points))
-        return _release(inputs, labels, confidence, n_classes=n_classes, rng=rng)
+        draws = (rng_for(seed, "planted", role), rng_for(seed, "planted", role, "public"))
+        shown = _release(challenge, size * members, n_classes=n_classes, rng=draws[0])
+        on_public = _release(others, np.zeros((models, count)), n_classes=n_classes, rng=draws[1])
+        return replace(shown, public=on_public)
 
     target = release("target", effect)
     return Planted(
@@ -184,21 +235,52 @@ def planted_view(
     return planted.view(access=access, seed=seed), planted.members
 
 
+class _Points(NamedTuple):
+    """Points and how hard they are."""
+
+    inputs: Floats
+    labels: Ints
+    difficulty: Floats
+
+
+def _draw(
+    count: int, binary: Bools, *, n_classes: int, spread: float, rng: np.random.Generator
+) -> _Points:
+    uniform = rng.random((count, *binary.shape), dtype=np.float32)
+    inputs = np.where(binary, (uniform > 0.5).astype(np.float32), uniform)
+    labels = rng.integers(n_classes, size=count)
+    return _Points(_read_only(inputs), _read_only(labels), spread * rng.standard_normal(count))
+
+
 def _release(
-    inputs: Floats, labels: Ints, confidence: Floats, *, n_classes: int, rng: np.random.Generator
+    points: _Points, advantage: Floats, *, n_classes: int, rng: np.random.Generator
 ) -> Release:
+    """Draws models that are more confident in a point by `advantage` `(M, n)`."""
+    confidence = points.difficulty + advantage + rng.standard_normal(advantage.shape)
     others = rng.standard_exponential((*confidence.shape, n_classes))
-    others[:, np.arange(len(labels)), labels] = 0.0
-    directions = rng.standard_normal((len(confidence), math.prod(inputs.shape[1:])))
+    others[:, np.arange(len(points.labels)), points.labels] = 0.0
+    shape = points.inputs.shape[1:]
+    directions = rng.standard_normal((len(confidence), math.prod(shape)))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return Release(
-        inputs=inputs,
-        labels=labels,
+        inputs=points.inputs,
+        labels=points.labels,
         confidence=confidence,
         others=others / others.sum(-1, keepdims=True),
-        directions=directions.reshape(len(confidence), *inputs.shape[1:]),
+        directions=directions.reshape(len(confidence), *shape),
     )
 
 
 def _oracle(release: Release, *, access: Access, budget: int | None) -> Oracle:
-    return Oracle(access=access, budget=budget, pool_outputs=release.outputs, query=release.query)
+    return Oracle(
+        access=access,
+        budget=budget,
+        pool_outputs=release.outputs,
+        query=release.query,
+        white_box=release,
+    )
+
+
+def _read_only(array: _A) -> _A:
+    array.flags.writeable = False
+    return array

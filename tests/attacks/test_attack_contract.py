@@ -10,7 +10,7 @@ import pytest
 from views import random_outputs, view_of
 
 import dpbench.attacks
-from dpbench.attacks import Gap, Lira, Malt, Mast, NoiseRobustness
+from dpbench.attacks import Gap, GradientNorm, Lira, Malt, Mast, Matt, NoiseRobustness
 from dpbench.component import REGISTRIES
 from dpbench.testing import check_attack
 
@@ -25,6 +25,11 @@ ATTACKS = [
     Lira(queries=2),
     NoiseRobustness(),
     NoiseRobustness(copies=3, scale=0.3, flip_probability=0.2),
+    GradientNorm(),
+    GradientNorm(of="inputs"),
+    GradientNorm(calibration="global"),
+    Matt(),
+    Matt(origin="shadows"),
 ]
 
 
@@ -35,7 +40,7 @@ def test_contract(attack):
 
 def test_every_attack_is_registered_exported_checked_and_documented():
     ours = {n: c for n, c in REGISTRIES["attack"].items() if c.__module__.startswith("dpbench.")}
-    assert set(ours) == {"gap", "malt", "mast", "lira", "noise_robustness"}
+    assert {"gap", "malt", "mast", "lira", "noise_robustness", "gradient_norm", "matt"} <= set(ours)
     assert {type(attack) for attack in ATTACKS} == set(ours.values())
     pages = Path(__file__).parents[2] / "docs" / "attacks"
     for name, attack in ours.items():

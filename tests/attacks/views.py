@@ -22,6 +22,8 @@ def view_of(outputs, labels, members, shadows=None, *, access=Access.SCORE, **ch
         "target": oracle(outputs),
         "shadows": oracle(outputs if shadows is None else shadows),
         "members": members,
+        "reference_inputs": np.zeros((0, 2), np.float32),
+        "reference_labels": np.zeros(0, np.int64),
         "low": 0 * ones,
         "high": ones,
         "unit": ones,

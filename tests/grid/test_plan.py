@@ -41,6 +41,15 @@ def test_a_label_only_attack_is_the_same_work_behind_any_mask_that_keeps_labels(
     assert len(malts) == 3
 
 
+def test_no_mask_hides_weights(tmp_path):
+    masks = ["label_only", {"temperature": {"temperature": 3.0}}]
+    plan = plan_of(tmp_path, "none", *masks, attacks=["gradient_norm", "lira"])
+    norms = {row.scores.key for cell in plan.cells for row in cell.rows[:1]}
+    assert len(norms) == 1
+    lira = {row.scores.key for cell in plan.cells for row in cell.rows[1:2]}
+    assert len(lira) == 3
+
+
 def test_keys_do_not_depend_on_the_company_a_cell_keeps(tmp_path):
     small = plan_of(tmp_path, {"l2": {"weight_decay": 0.1}})
     large = plan_of(tmp_path, "none", "label_only", {"l2": {"weight_decay": [0.5, 0.1]}})

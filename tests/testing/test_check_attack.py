@@ -230,8 +230,85 @@ class Free(Base):
         return self.honest(view)
 
 
+@dataclass(frozen=True, kw_only=True)
+class InsideBase(Attack):
+    """A white-box attack that each case below spoils in one way."""
+
+    access: ClassVar[Access] = Access.WHITE_BOX
+    reference: ClassVar[str] = "none"
+
+    def honest(self, view):
+        return -np.log(view.target.gradient_norms() + 1e-45)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HonestInside(InsideBase):
+    """Nothing is wrong with it."""
+
+    def score(self, view):
+        return self.honest(view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragesAllWeights(InsideBase):
+    """Takes the mean of all weights, the target's own among them, for a reference."""
+
+    needs_shadows: ClassVar[bool] = True
+
+    def score(self, view):
+        weights = view.shadows.weights()
+        mean = np.broadcast_to(weights.mean(0), weights.shape)
+        return self.honest(view) - 1e-6 * view.shadows.slopes(mean, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HidesItsWhiteShadows(InsideBase):
+    """Looks at the weights of shadows without saying so."""
+
+    def score(self, view):
+        return self.honest(view) + 0.0 * view.shadows.logits()[..., 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakesWeightsForScores(InsideBase):
+    """Declares scores and takes gradients."""
+
+    access: ClassVar[Access] = Access.SCORE
+
+    def score(self, view):
+        return self.honest(view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooksTwice(InsideBase):
+    """Declares one question about the weights and asks two."""
+
+    def score(self, view):
+        return self.honest(view) + 0.0 * view.target.gradient_norms("inputs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditsTheModel(InsideBase):
+    """Writes into the weights it was shown."""
+
+    def score(self, view):
+        weights = view.target.weights()
+        weights *= 2.0
+        return weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOfVanished(InsideBase):
+    """Takes the logarithm of a gradient that is zero."""
+
+    def score(self, view):
+        with np.errstate(divide="ignore"):
+            return -np.log(view.target.gradient_norms())
+
+
 def test_an_honest_attack_passes():
     check_attack(Honest())
+    check_attack(HonestInside())
 
 
 @pytest.mark.parametrize(
@@ -258,6 +335,12 @@ def test_an_honest_attack_passes():
         (WithoutDocstring(), "docstring"),
         (Forgetful(power=2.0), "come back from JSON"),
         (Free(), "at least one query"),
+        (AveragesAllWeights(), "own row of the shadows"),
+        (HidesItsWhiteShadows(), "exceeds the budget of 0"),
+        (TakesWeightsForScores(), "white_box access is needed, score given"),
+        (LooksTwice(), "exceeds the budget of 1"),
+        (EditsTheModel(), "writes into what it was shown"),
+        (LogOfVanished(), r"not finite \(label-only models\)"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Attack) else None,
 )

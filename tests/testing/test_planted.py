@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, log_softmax, softmax
 from scipy.stats import norm, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from dpbench.attacks import Access, AccessError, Malt
+from dpbench.attacks import Access, AccessError, GradientNorm, Malt, Matt
 from dpbench.testing import auc, plant, planted_view, standard_error
 
 
@@ -87,6 +87,57 @@ def test_the_view_enforces_access_and_budget_and_shape():
     image = plant(models=4, points=10, effect=1.0, seed=5, shape=(1, 4, 4))
     assert image.view(access=Access.SCORE).is_image
     assert not image.binary.any()
+
+
+def test_the_weights_are_those_of_the_released_scores():
+    planted = plant(models=5, points=20, effect=1.0, seed=6, n_classes=4)
+    shown = planted.view(access=Access.WHITE_BOX).target
+    probabilities = softmax(shown.logits(), axis=-1)
+    np.testing.assert_allclose(probabilities, planted.target.outputs(), rtol=1e-5, atol=1e-7)
+    assert np.array_equal(shown.weights().reshape(5, 20, 4), shown.logits())
+    assert not shown.initial_weights().any()
+    assert shown.linear
+
+
+def test_norms_and_slopes_are_derivatives_of_the_planted_loss():
+    planted = plant(models=5, points=20, effect=1.0, seed=7, n_classes=4)
+    view = planted.view(access=Access.WHITE_BOX)
+    shown, rows = view.target, np.arange(20)
+    along = np.random.default_rng(0).standard_normal((5, 80))
+
+    def losses(weights):
+        return -log_softmax(weights.reshape(5, 20, 4), axis=-1)[:, rows, view.labels]
+
+    weights, step = shown.weights(), 1e-5
+    numeric = (losses(weights + step * along) - losses(weights - step * along)) / (2 * step)
+    np.testing.assert_allclose(shown.slopes(weights, along), numeric, rtol=1e-5, atol=1e-8)
+    # Every point has weights of its own: its steepest direction is its own gradient.
+    gradient = softmax(shown.logits(), axis=-1) - np.eye(4)[view.labels]
+    steepest = gradient / np.linalg.norm(gradient, axis=-1, keepdims=True)
+    found = shown.slopes(weights, steepest.reshape(5, -1))
+    np.testing.assert_allclose(shown.gradient_norms("weights"), found, rtol=1e-6)
+
+
+def test_input_norms_are_derivatives_along_the_planted_direction():
+    planted = plant(models=5, points=20, effect=1.0, seed=8)
+    view, release, rows = planted.view(access=Access.WHITE_BOX), planted.target, np.arange(20)
+    for model in range(5):
+
+        def loss(size, direction=release.directions[model], model=model):
+            moved = release.query((release.inputs + size * direction).astype(np.float64))
+            return -np.log(moved[model, rows, view.labels].astype(float))
+
+        numeric = (loss(-1e-3) - loss(1e-3)) / 2e-3
+        found = view.target.gradient_norms("inputs")[model]
+        np.testing.assert_allclose(found, numeric, rtol=0.01, atol=1e-3)
+
+
+@pytest.mark.parametrize("attack", [GradientNorm(), Matt()], ids=lambda attack: attack.label())
+def test_white_box_attacks_approach_the_announced_area_and_do_not_beat_it(attack):
+    planted = plant(models=64, points=600, effect=1.5, seed=9)
+    found = auc(attack.score(planted.view(access=Access.WHITE_BOX)), planted.members)
+    noise = standard_error(planted.members)
+    assert planted.calibrated_auc - 0.04 < found < planted.calibrated_auc + 4 * noise
 
 
 def test_auc_counts_ties_half_and_agrees_with_scikit_learn():

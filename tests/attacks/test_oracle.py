@@ -1,0 +1,63 @@
+"""What an oracle shows of weights, to whom, and at what price."""
+
+import numpy as np
+import pytest
+
+from dpbench.attacks import Access, AccessError, NotApplicable, Oracle
+from dpbench.testing import plant
+
+QUESTIONS = {
+    "weights": lambda oracle: oracle.weights(),
+    "initial_weights": lambda oracle: oracle.initial_weights(),
+    "logits": lambda oracle: oracle.logits(),
+    "gradient_norms": lambda oracle: oracle.gradient_norms(of="weights"),
+    "gradient_norms of inputs": lambda oracle: oracle.gradient_norms(of="inputs"),
+    "slopes": lambda oracle: oracle.slopes(np.zeros((4, 30)), np.ones((4, 30))),
+}
+every_question = pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+PLANTED = plant(models=4, points=10, effect=1.0, seed=0, n_classes=3)
+
+
+@every_question
+def test_an_answer_costs_one_query_and_is_that_of_the_white_box(ask):
+    oracle = PLANTED.view(access=Access.WHITE_BOX, budget=1).target
+    assert np.array_equal(ask(oracle), ask(PLANTED.target))
+    assert oracle.queries == 1
+    with pytest.raises(AccessError, match="query 2 exceeds the budget of 1"):
+        ask(oracle)
+
+
+@every_question
+@pytest.mark.parametrize("access", [Access.LABEL, Access.SCORE])
+def test_weaker_adversaries_are_refused(ask, access):
+    oracle = PLANTED.view(access=access).target
+    with pytest.raises(AccessError, match=f"white_box access is needed, {access.name.lower()}"):
+        ask(oracle)
+    assert oracle.queries == 0
+
+
+@every_question
+def test_where_there_are_no_weights_the_attack_does_not_apply(ask):
+    oracle = Oracle(
+        access=Access.WHITE_BOX,
+        budget=None,
+        pool_outputs=PLANTED.target.outputs,
+        query=PLANTED.target.query,
+    )
+    with pytest.raises(NotApplicable, match="no weights"):
+        ask(oracle)
+    assert oracle.scores().shape == (4, 10, 3)
+
+
+def test_asking_what_kind_of_network_it_is_costs_nothing():
+    oracle = PLANTED.view(access=Access.WHITE_BOX, budget=0).target
+    assert oracle.linear
+    assert oracle.queries == 0
+    with pytest.raises(AccessError, match="white_box access"):
+        _ = PLANTED.view(access=Access.SCORE).target.linear
+
+
+def test_gradients_are_with_respect_to_the_weights_unless_said_otherwise():
+    oracle = PLANTED.view(access=Access.WHITE_BOX).target
+    assert np.array_equal(oracle.gradient_norms(), oracle.gradient_norms("weights"))
+    assert not np.allclose(oracle.gradient_norms(), oracle.gradient_norms("inputs"))

@@ -1,0 +1,174 @@
+"""Gradient norms and slopes against slow per-example loops, and between their own paths."""
+
+import numpy as np
+import pytest
+import torch
+from small_task import CLASSES, SEED, SMALL_CNN, generator, make_task, started
+from torch.nn import functional
+
+from dpbench.models import CNN, MLP, ResNet, Softmax
+from dpbench.training import autograd, dense, white_box
+from dpbench.training.white_box import TrainedModels, gradient_norms, initial_weights, slopes
+
+MODELS, POINTS, TABLE, IMAGE = 3, 17, (6,), (2, 8, 8)
+DENSE = [
+    Softmax(),
+    MLP(hidden=(8,)),
+    MLP(hidden=(8, 6), activation="tanh", dropout=0.5),
+    MLP(hidden=(8, 7), layer_norm=True),
+]
+CONVOLUTIONAL = [SMALL_CNN, CNN(width=3, hidden=6, pool="max", dropout=0.3), ResNet(width=4)]
+NETS = [(net, TABLE) for net in DENSE] + [(net, IMAGE) for net in CONVOLUTIONAL]
+every_net = pytest.mark.parametrize(
+    ("net", "shape"), NETS, ids=lambda value: value.label() if hasattr(value, "label") else None
+)
+
+
+def setting(net, shape):
+    """Random weights and directions, inputs, targets, and the facts that go with them."""
+    drawn = generator("white box")
+    stack = initial_weights(net, range(MODELS), shape=shape, n_classes=CLASSES, seed=SEED)
+    weights = {
+        name: value + 0.1 * torch.randn(value.shape, generator=drawn)
+        for name, value in stack.items()
+    }
+    along = {name: torch.randn(value.shape, generator=drawn) for name, value in stack.items()}
+    inputs = torch.randn(POINTS, *shape, generator=drawn)
+    targets = torch.randint(CLASSES, (POINTS,), generator=drawn)
+    return weights, along, inputs, targets, {"shape": shape, "n_classes": CLASSES}
+
+
+def slow(net, shape, weights, inputs, targets, along=None):
+    """Norms in weights and inputs, and slopes: one backward pass in float64 for each example."""
+    found = torch.zeros(3, MODELS, POINTS, dtype=torch.float64)
+    for model in range(MODELS):
+        module = net.build(shape, CLASSES, torch.Generator())
+        module.load_state_dict({name: value[model] for name, value in weights.items()})
+        module.double().eval()
+        names = [name for name, _ in module.named_parameters()]
+        for i in range(POINTS):
+            example = inputs[i : i + 1].double().requires_grad_()
+            loss = functional.cross_entropy(module(example), targets[i : i + 1])
+            parts = torch.autograd.grad(loss, [*module.parameters(), example])
+            found[0, model, i] = sum(part.square().sum() for part in parts[:-1]).sqrt()
+            found[1, model, i] = parts[-1].norm()
+            if along is not None:
+                pairs = zip(parts[:-1], names, strict=True)
+                found[2, model, i] = sum((part * along[name][model]).sum() for part, name in pairs)
+    return found
+
+
+def assert_close(found, expected, tolerance=1e-5):
+    error = (found - expected).abs() / expected.abs().clamp_min(1e-3 * expected.abs().mean())
+    assert float(error.max()) < tolerance
+
+
+@every_net
+def test_norms_are_those_of_a_loop(net, shape, monkeypatch):
+    weights, _, inputs, targets, facts = setting(net, shape)
+    expected = slow(net, shape, weights, inputs, targets)
+    monkeypatch.setattr(white_box, "_EXAMPLES_AT_ONCE", 5)
+    monkeypatch.setattr(white_box, "_DENSE_MODELS_AT_ONCE", 2)
+    monkeypatch.setattr(white_box, "_GRADIENTS_AT_ONCE", 5000)
+    for of, rows in (("weights", expected[0]), ("inputs", expected[1])):
+        found = gradient_norms(net, weights, inputs, targets, of=of, **facts)
+        assert found.shape == (MODELS, POINTS)
+        assert found.dtype == torch.float64
+        assert_close(found, rows)
+
+
+@pytest.mark.parametrize("net", DENSE, ids=lambda net: net.label())
+def test_ghost_norms_are_those_of_gradients_that_exist(net, monkeypatch):
+    weights, _, inputs, targets, facts = setting(net, TABLE)
+    ghost = gradient_norms(net, weights, inputs, targets, **facts)
+    monkeypatch.setattr(white_box, "DenseArchitecture", type(None))
+    assert_close(gradient_norms(net, weights, inputs, targets, **facts), ghost)
+
+
+@every_net
+def test_slopes_are_those_of_a_loop(net, shape, monkeypatch):
+    weights, along, inputs, targets, facts = setting(net, shape)
+    expected = slow(net, shape, weights, inputs, targets, along)[2]
+    monkeypatch.setattr(white_box, "_EXAMPLES_AT_ONCE", 5)
+    found = slopes(net, weights, along, inputs, targets, **facts)
+    # Slopes near zero are differences of larger terms: their size is the scale of the error.
+    assert float((found - expected).abs().max() / expected.abs().mean()) < 1e-5
+
+
+def test_slopes_are_linear_in_the_direction_and_zero_along_nothing():
+    net = MLP(hidden=(8,))
+    weights, along, inputs, targets, facts = setting(net, TABLE)
+    once = slopes(net, weights, along, inputs, targets, **facts)
+    longer = {name: -3 * value for name, value in along.items()}
+    nowhere = {name: 0 * value for name, value in along.items()}
+    assert_close(slopes(net, weights, longer, inputs, targets, **facts), -3 * once)
+    assert not slopes(net, weights, nowhere, inputs, targets, **facts).any()
+
+
+@pytest.mark.parametrize("net", [Softmax(), MLP(hidden=(8,))], ids=["softmax", "mlp"])
+def test_norms_keep_their_digits_where_the_confidence_rounds_to_one(net):
+    weights, _, inputs, targets, facts = setting(net, TABLE)
+    targets = torch.zeros_like(targets)
+    bias = list(weights)[-1]
+
+    def norms(of, margin):
+        # In single precision p_y rounds to 1 from a margin of 17, and 1 - p_y to 0 from 104.
+        moved = {name: value.clone() for name, value in weights.items()}
+        moved[bias][:, 0] += margin
+        return gradient_norms(net, moved, inputs, targets, of=of, **facts)
+
+    for of in ("weights", "inputs"):
+        found = norms(of, 120)
+        assert len(found.unique()) == found.numel()
+        assert_close(found, norms(of, 20) * torch.e**-100, tolerance=1e-4)
+
+
+def test_initial_weights_are_those_of_both_engines():
+    net = MLP(hidden=(8,))
+    task = make_task(net, TABLE, models=(0, 1, 2))
+    ours = initial_weights(net, range(3), shape=TABLE, n_classes=CLASSES, seed=SEED)
+    for name, value in dense._initial(task, task.models).items():
+        assert torch.equal(ours[name], value)
+    cnn = make_task(SMALL_CNN, IMAGE, models=(0, 1))
+    ours = initial_weights(SMALL_CNN, range(2), shape=IMAGE, n_classes=CLASSES, seed=SEED)
+    for position in range(2):
+        kept = autograd._Training(cnn, autograd._on_device(cnn), position).network.state_dict()
+        for name, value in started(cnn, position).state_dict().items():
+            assert torch.equal(ours[name][position], value)
+            assert torch.equal(ours[name][position], kept[name])
+
+
+@every_net
+def test_trained_models_speak_numpy_and_agree_with_the_functions(net, shape):
+    weights, along, inputs, targets, facts = setting(net, shape)
+    shown = TrainedModels(
+        architecture=net,
+        trained=weights,
+        inputs=inputs,
+        labels=targets,
+        n_classes=CLASSES,
+        seed=SEED,
+    )
+    assert shown.linear == isinstance(net, Softmax)
+    flat, start = shown.weights(), shown.initial_weights()
+    size = sum(value[0].numel() for value in weights.values())
+    assert flat.shape == start.shape == (MODELS, size)
+    assert shown.logits().shape == (MODELS, POINTS, CLASSES)
+    for of in ("weights", "inputs"):
+        expected = gradient_norms(net, weights, inputs, targets, of=of, **facts)
+        assert np.array_equal(shown.gradient_norms(of), expected)
+    directions = torch.cat([value.flatten(1) for value in along.values()], 1).numpy()
+    expected = slopes(net, weights, along, inputs, targets, **facts)
+    assert np.array_equal(shown.slopes(flat, directions), expected)
+    # Weights are a copy: what an attack does to them changes no model.
+    flat *= 0
+    assert not np.array_equal(shown.weights(), flat)
+
+
+def test_a_linear_model_is_linear_in_its_flattened_weights():
+    weights, _, inputs, targets, _ = setting(Softmax(), TABLE)
+    mean = {name: value.mean(0, keepdim=True) for name, value in weights.items()}
+    facts = {"inputs": inputs, "labels": targets, "n_classes": CLASSES, "seed": SEED}
+    apart = TrainedModels(architecture=Softmax(), trained=weights, **facts).logits()
+    together = TrainedModels(architecture=Softmax(), trained=mean, **facts).logits()
+    np.testing.assert_allclose(apart.mean(0), together[0], rtol=1e-5, atol=1e-6)
