@@ -64,6 +64,13 @@ class Cell:
     rows: tuple[Row, ...]
     canary: "Cell | None" = None
 
+    def strongest(self, best: Row, winner: int) -> Row:
+        """Returns the row of the attack that a `best` row has chosen as its number `winner`."""
+        assert isinstance(best.evaluate, BestJob)
+        key = best.evaluate.candidates[winner].key
+        rows = [row for row in self.rows if row.knowledge == best.knowledge]
+        return next(row for row in rows if row.evaluate.key == key)
+
     @property
     def claims(self) -> bool:
         """Whether the mechanism claims differential privacy."""
@@ -138,6 +145,18 @@ def _can_undo(attack: Attack, defense: Composition) -> bool:
     return attack.access == Access.SCORE and defense.can_be_undone
 
 
+def _within_access(
+    evaluated: dict[Attack, EvaluateJob], defense: Composition
+) -> Sequence[EvaluateJob]:
+    """Returns what the best attack is chosen from.
+
+    A mask is not meant against an adversary who holds the weights: white-box attacks on a masked
+    cell have their rows, but are its best attack only where the grid has no others.
+    """
+    outside = [job for attack, job in evaluated.items() if attack.access != Access.WHITE_BOX]
+    return outside if defense.masks and outside else list(evaluated.values())
+
+
 class _Seen(NamedTuple):
     """The observation jobs of a cell: with its release stage, and without."""
 
@@ -188,15 +207,15 @@ class _Planner:
             if shadows is None:
                 continue
             delta = draft.mechanism.delta if draft.mechanism else 0.0
-            evaluated = []
+            evaluated: dict[Attack, EvaluateJob] = {}
             for attack in self.grid.attacks:
                 informed = knowledge == "adaptive" and _can_undo(attack, draft.defense)
                 scores = self._attack(attack, draft.defense, seen, shadows, informed)
                 calibration = self._attack(attack, draft.defense, shadows, shadows, informed)
-                evaluate = self._evaluate(scores, calibration, delta)
-                evaluated.append(evaluate)
-                rows.append(Row(attack, knowledge, scores, evaluate))
-            rows.append(Row(None, knowledge, None, self._best(evaluated)))
+                evaluated[attack] = self._evaluate(scores, calibration, delta)
+                rows.append(Row(attack, knowledge, scores, evaluated[attack]))
+            best = self._best(_within_access(evaluated, draft.defense))
+            rows.append(Row(None, knowledge, None, best))
         return Cell(
             defense=draft.defense,
             recipe=draft.recipe,

@@ -117,7 +117,7 @@ class Run:
         rows = [row for row in found.rows if row.knowledge == knowledge]
         if attack == "best":
             record = self._record(rows[-1].evaluate.key, f"the best attack on {cell}")
-            rows = [rows[int(str(record["winner"]))]]
+            rows = [found.strongest(rows[-1], int(str(record["winner"])))]
         else:
             rows = [row for row in rows if row.attack is not None and row.attack.name == attack]
         for row in rows:

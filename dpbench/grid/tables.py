@@ -116,8 +116,7 @@ class Tables:
         if status == "done":
             record = self._context.store.record(row.evaluate.key)
             if attack is None:
-                winners = [other for other in cell.rows if other.knowledge == row.knowledge]
-                winner = winners[record["winner"]]
+                winner = cell.strongest(row, record["winner"])
                 attack, scores = winner.attack, winner.scores
             result |= {name: record[name] for name in ATTACK_COLUMNS if name in record}
             result["violates_bound"] = _violates(cell, record)

@@ -50,6 +50,16 @@ def test_no_mask_hides_weights(tmp_path):
     assert len(lira) == 3
 
 
+def test_a_masked_cells_best_attack_does_not_hold_the_weights(tmp_path):
+    attacks = ["gap", "gradient_norm"]
+    open_, masked = plan_of(tmp_path, "none", "label_only", attacks=attacks).cells
+    assert len(open_.rows[2].evaluate.candidates) == 2
+    assert masked.rows[2].evaluate.candidates == (masked.rows[0].evaluate,)
+    assert masked.strongest(masked.rows[2], 0) is masked.rows[0]
+    (alone,) = plan_of(tmp_path, "label_only", attacks=["gradient_norm"]).cells
+    assert alone.rows[1].evaluate.candidates == (alone.rows[0].evaluate,)
+
+
 def test_keys_do_not_depend_on_the_company_a_cell_keeps(tmp_path):
     small = plan_of(tmp_path, {"l2": {"weight_decay": 0.1}})
     large = plan_of(tmp_path, "none", "label_only", {"l2": {"weight_decay": [0.5, 0.1]}})
