@@ -135,7 +135,7 @@ class Run:
         if not found.claims:
             return None
         assert found.mechanism is not None
-        return privacy.trade_off(found.mechanism.claim, fpr)
+        return privacy.trade_off(found.mechanism.claim, fpr, "remove")
 
     def _cell(self, label: str, track: str = AVERAGE) -> Cell:
         if track not in self.context.grid.tracks:

@@ -191,7 +191,7 @@ def _violates(cell: Cell, record: dict[str, Any]) -> bool:
     if record["epsilon_lower"] > privacy.epsilon(claim, cell.mechanism.delta):
         return True
     rates = np.array([0.01, 0.001])
-    allowed = privacy.trade_off(claim, rates)
+    allowed = privacy.trade_off(claim, rates, "remove")
     lows = np.array([record[f"tpr_at_fpr_{rate:g}_low"] for rate in rates], dtype=float)
     return bool((lows > allowed).any())
 

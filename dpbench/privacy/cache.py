@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # Raised by hand when the accountant's numbers change.
-VERSION = 1
+VERSION = 3
 
 _memory: dict[str, Any] = {}
 

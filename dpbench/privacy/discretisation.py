@@ -1,38 +1,145 @@
 """How finely the numeric accountant must cut the privacy loss."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-# With this fraction of one step's loss deviation epsilon is less than 1e-3, typically 1e-5,
-# relatively too large. The caps on the points of one step (a Python loop in dp_accounting) and of
-# the composition (an FFT) keep a query below a few seconds.
-_RESOLUTION = 1 / 50
+from dpbench.privacy.adjacency import Adjacency
+
+# dp_accounting takes more than a second to import, so functions import it when they first need it.
+if TYPE_CHECKING:
+    from dp_accounting import DpEvent
+
+Floats = NDArray[np.float64]
+
+# With 1/50 of one step's loss deviation epsilon is less than 1e-3, typically 1e-5, relatively too
+# large. The loss of Laplace noise ends in an atom, which rounding moves by as much as an interval.
+_GAUSSIAN_RESOLUTION = 1 / 50
+_LAPLACE_RESOLUTION = 1 / 1000
+# With little noise, steps that skipped the example all lose log(1 - q), far below the deviation.
+_SKIPPED_RESOLUTION = 1 / 10
+# The caps on the points of one step (a Python loop in dp_accounting) and of the composition (an
+# FFT) keep a query below a few seconds.
 _STEP_POINTS = 100_000
 _POINTS = 400_000
+# dp_accounting's own interval, for events whose loss is not known here.
+_DEFAULT_INTERVAL = 1e-4
 
 
-def loss_interval(*, noise_multiplier: float, sampling_rate: float, steps: int) -> float:
-    """Returns the discretisation interval for the privacy loss of a Poisson-subsampled Gaussian.
+class _StepLoss(NamedTuple):
+    """The privacy loss of one step: moments, the largest that counts, and the interval it needs."""
+
+    mean: float
+    deviation: float
+    largest: float
+    interval: float
+
+
+def loss_interval(event: "DpEvent", adjacency: Adjacency = "add_remove") -> float:
+    """Returns the discretisation interval for the privacy loss of an event.
 
     A fixed interval is too coarse for the tiny losses of small sampling rates, whose rounding adds
-    up over the steps, and needlessly slow for large losses.
+    up over the steps, and exhausts the memory on the large losses of little noise. Gaussian and
+    Laplace mechanisms, Poisson samples and compositions of them are looked into; other events get
+    dp_accounting's default. The interval is one for the whole event, so that a composition of
+    mechanisms with hardly any and with much noise is bounded more loosely than either alone.
     """
-    mean, deviation = _step_loss(noise_multiplier, sampling_rate)
-    composed = steps * mean + 20 * math.sqrt(steps) * deviation
-    largest = math.log(sampling_rate) + (1 / noise_multiplier + 20) / (2 * noise_multiplier)
-    return max(_RESOLUTION * deviation, composed / _POINTS, largest / _STEP_POINTS)
+    losses = [(count, _step_loss(step, adjacency)) for count, step in components(event)]
+    known = [(count, loss) for count, loss in losses if loss is not None]
+    if not known:
+        return _DEFAULT_INTERVAL
+    # The rounding errors of independent steps add up in the square.
+    fine = math.sqrt(
+        sum(count * loss.interval**2 for count, loss in known) / sum(count for count, _ in known)
+    )
+    mean = sum(count * loss.mean for count, loss in known)
+    deviation = math.sqrt(sum(count * loss.deviation**2 for count, loss in known))
+    largest = max(loss.largest for _, loss in known)
+    composed = min(mean + 20 * deviation, sum(count * loss.largest for count, loss in known))
+    return max(fine, composed / _POINTS, largest / _STEP_POINTS)
 
 
-def _step_loss(sigma: float, rate: float) -> tuple[float, float]:
-    """Returns mean and deviation of one step's privacy loss log(P_in/P_out) for a member."""
-    noise = np.linspace(-10, 10, 4001)
-    weights = np.exp(-(noise**2) / 2)
-    weights /= weights.sum()
+def components(event: "DpEvent", count: int = 1) -> "Iterator[tuple[int, DpEvent]]":
+    """Yields the mechanisms that an event composes, and how often each is run."""
+    import dp_accounting
+
+    if isinstance(event, dp_accounting.SelfComposedDpEvent):
+        yield from components(event.event, event.count * count)
+    elif isinstance(event, dp_accounting.ComposedDpEvent):
+        for part in event.events:
+            yield from components(part, count)
+    elif isinstance(event, dp_accounting.GaussianDpEvent):
+        # Full-batch Gaussians are composed in closed form, before their loss is cut.
+        yield 1, dp_accounting.GaussianDpEvent(event.noise_multiplier / math.sqrt(count))
+    else:
+        yield count, event
+
+
+def _step_loss(step: "DpEvent", adjacency: Adjacency) -> _StepLoss | None:
+    """Returns the loss of one step, or None if it is not known here."""
+    import dp_accounting
+
+    rate = 1.0
+    if isinstance(step, dp_accounting.PoissonSampledDpEvent):
+        rate, step = step.sampling_probability, step.event
+    scale = getattr(step, "noise_multiplier", 0.0)
+    if not (scale > 0 and rate > 0):
+        return None
+    if isinstance(step, dp_accounting.GaussianDpEvent):
+        # dp_accounting drops a mass of e^-50 on either side: 10 standard deviations.
+        noise = np.linspace(-10, 10, 4001)
+        mean, deviation = _moments(
+            lambda output: (2 * output - 1) / (2 * scale**2),
+            scale * noise,
+            density=np.exp(-(noise**2) / 2),
+            rate=rate,
+            adjacency=adjacency,
+        )
+        largest = math.log(rate) + (1 / scale + 20) / (2 * scale)
+        interval = min(_GAUSSIAN_RESOLUTION * deviation, _SKIPPED_RESOLUTION * _skipped(rate))
+        return _StepLoss(mean, deviation, largest, interval)
+    if isinstance(step, dp_accounting.LaplaceDpEvent):
+        noise = np.linspace(-40, 40, 4001)
+        mean, deviation = _moments(
+            lambda output: (np.abs(output) - np.abs(output - 1)) / scale,
+            scale * noise,
+            density=np.exp(-np.abs(noise)),
+            rate=rate,
+            adjacency=adjacency,
+        )
+        largest = math.log(rate) + 1 / scale
+        return _StepLoss(mean, deviation, largest, _LAPLACE_RESOLUTION * deviation)
+    return None
+
+
+def _moments(
+    gain: Callable[[Floats], Floats],
+    noise: Floats,
+    *,
+    density: Floats,
+    rate: float,
+    adjacency: Adjacency,
+) -> tuple[float, float]:
+    """Returns mean and deviation of the loss log(P/Q) under P, by quadrature over the noise.
+
+    P is the output of a step that sees an example at 1 with a probability of `rate`, Q that of one
+    without the example, or with another at -1. `gain` is the log-ratio of the noise at 1 and at 0.
+    """
+    skipped = -_skipped(rate)
     mean = square = 0.0
     for shift, probability in ((0.0, 1 - rate), (1.0, rate)):
-        gain = (2 * (shift + sigma * noise) - 1) / (2 * sigma**2)
-        loss = np.logaddexp(math.log1p(-rate), math.log(rate) + gain)
-        mean += probability * float(weights @ loss)
-        square += probability * float(weights @ loss**2)
+        output = shift + noise
+        loss = np.logaddexp(skipped, math.log(rate) + gain(output))
+        if adjacency == "replace_one":
+            loss -= np.logaddexp(skipped, math.log(rate) + gain(-output))
+        mean += probability * float(np.average(loss, weights=density))
+        square += probability * float(np.average(loss**2, weights=density))
     return mean, math.sqrt(max(0.0, square - mean**2))
+
+
+def _skipped(rate: float) -> float:
+    """Returns how much a step that surely skipped the example loses, -log(1 - rate)."""
+    return -math.log1p(-rate) if rate < 1 else math.inf

@@ -1,35 +1,41 @@
 """Mechanisms and what they guarantee: epsilon, delta, advantage, and the whole trade-off curve.
 
 A guarantee is stated for a `dp_accounting.DpEvent` under add/remove adjacency, the adjacency of a
-game in which each example is a member or not, independently of the others. Full-batch Gaussian
+game in which each example is a member or not, independently of the others. With
+`adjacency="replace_one"` it is that of a game with a fixed number of members. Full-batch Gaussian
 mechanisms are exact; everything else goes through dp_accounting's privacy loss distributions, whose
-discretisation is pessimistic: epsilon, delta and advantage are upper bounds.
+discretisation is pessimistic: every number is an upper bound.
+
+Under replace-one, dp_accounting knows Gaussian mechanisms and their Poisson samples, whose worst
+case is two opposite examples of the largest norm. Of other events only the trade-off curve is
+known; their epsilon, delta and advantage raise a UserError.
 """
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from dpbench.component import Settings
-from dpbench.privacy.bounds import advantage_gaussian, tpr_epsilon, tpr_gaussian
+from dpbench.privacy.accountants import accountant, hockey_stick, is_replaceable
+from dpbench.privacy.adjacency import (
+    Adjacency,
+    Direction,
+    replace_one_mu,
+    require_adjacency,
+    require_direction,
+)
+from dpbench.privacy.bounds import advantage_gaussian, tpr_gaussian
 from dpbench.privacy.cache import recall
-from dpbench.privacy.discretisation import loss_interval
 from dpbench.privacy.gaussian import delta_gaussian, epsilon_gaussian
+from dpbench.privacy.profile import PrivacyProfile, privacy_profile
 
 # dp_accounting takes more than a second to import, so functions import it when they first need it.
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
-
-_DEFAULT_INTERVAL = 1e-4
-_PROFILE_DELTA = 1e-9
-_PROFILE_POINTS = 257
-
-# An event is asked for its epsilon, advantage and profile in a row; composing it is what costs.
-_latest: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,49 +80,76 @@ class SampledGaussian(Settings):
         return mechanism if mechanism.event() == event else None
 
 
-def epsilon(event: "DpEvent", delta: float) -> float:
+def epsilon(event: "DpEvent", delta: float, *, adjacency: Adjacency = "add_remove") -> float:
     """Returns the smallest epsilon at which the event is (epsilon, delta)-DP, or inf."""
-    mu = gaussian_mu(event)
+    mu = _exact_mu(event, adjacency)
     if mu is not None:
         return epsilon_gaussian(delta, mu)
-    query = {"quantity": "epsilon", "event": repr(event), "delta": delta}
-    return float(recall(query, lambda: float(accountant(event).get_epsilon(delta))))
+    query = {"quantity": "epsilon", "event": repr(event), "adjacency": adjacency, "delta": delta}
+    return float(
+        recall(query, lambda: max(0.0, float(accountant(event, adjacency).get_epsilon(delta))))
+    )
 
 
-def delta(event: "DpEvent", epsilon: float) -> float:
+def delta(event: "DpEvent", epsilon: float, *, adjacency: Adjacency = "add_remove") -> float:
     """Returns the smallest delta such that the event is (epsilon, delta)-DP, in [0, 1]."""
-    mu = gaussian_mu(event)
+    mu = _exact_mu(event, adjacency)
     if mu is not None:
         return delta_gaussian(epsilon, mu)
-    query = {"quantity": "delta", "event": repr(event), "epsilon": epsilon}
-    return float(recall(query, lambda: _delta(event, epsilon)))
+    query = {
+        "quantity": "delta",
+        "event": repr(event),
+        "adjacency": adjacency,
+        "epsilon": epsilon,
+    }
+    return float(recall(query, lambda: hockey_stick(accountant(event, adjacency), epsilon)))
 
 
-def advantage(event: "DpEvent") -> float:
+def advantage(event: "DpEvent", *, adjacency: Adjacency = "add_remove") -> float:
     """B7: the largest TPR - FPR of any attack, the total variation of the dominating pair.
 
     It is delta at epsilon 0, in [0, 1]: the tightest bound on the advantage, because it uses the
     mechanism itself and not one (epsilon, delta) of it.
     """
-    mu = gaussian_mu(event)
-    return float(advantage_gaussian(mu)) if mu is not None else delta(event, 0.0)
+    mu = _exact_mu(event, adjacency)
+    if mu is not None:
+        return float(advantage_gaussian(mu))
+    return delta(event, 0.0, adjacency=adjacency)
 
 
-def trade_off(event: "DpEvent", fpr: ArrayLike) -> NDArray[np.float64]:
+def trade_off(
+    event: "DpEvent",
+    fpr: ArrayLike,
+    direction: Direction = "both",
+    *,
+    adjacency: Adjacency = "add_remove",
+) -> NDArray[np.float64]:
     """B8: the largest TPR of any attack at each FPR.
 
     Phi(Phi^-1(FPR) + mu) for full-batch Gaussians (Dong et al. 2022). Otherwise the lower envelope
-    of B5 over 257 values of epsilon, with the larger delta of the add and remove directions: a
-    concave curve, symmetric about the anti-diagonal, never below the exact one.
+    of B5 over more than 1000 values of epsilon: a concave curve, never below the exact one.
+
+    Args:
+        event: The mechanism.
+        fpr: False positive rates, any shape.
+        direction: "remove" is the membership game: FPR is measured on models without the example,
+            TPR on models with it. "add" tests for its absence: FPR is measured on models with the
+            example, TPR on models without it. Its curve is the mirror image of the other about
+            the anti-diagonal. "both" is above the two and symmetric: it holds whichever of the two
+            was measured.
+        adjacency: The game's relation. Under "replace_one" the two directions are the same.
+
+    Raises:
+        UserError: The direction or the adjacency is unknown, or the event cannot be accounted for.
     """
-    mu = gaussian_mu(event)
+    require_direction(direction)
+    mu = _exact_mu(event, adjacency)
     if mu is not None:
         return tpr_gaussian(fpr, mu)
-    query = {"quantity": "profile", "event": repr(event)}
-    profile = np.array(recall(query, lambda: _profile(event)))
-    rates = np.asarray(fpr, dtype=float)
-    envelope: NDArray[np.float64] = tpr_epsilon(rates[..., None], *profile).min(-1)
-    return envelope
+    if adjacency == "replace_one" and not is_replaceable(event):
+        # Group privacy, of the whole curve: remove one example, then add another.
+        return trade_off(event, trade_off(event, fpr, "add"), "remove")
+    return _profile(event, adjacency).tpr(fpr, direction)
 
 
 def gaussian_mu(event: "DpEvent") -> float | None:
@@ -142,27 +175,15 @@ def gaussian_mu(event: "DpEvent") -> float | None:
     return None
 
 
-def accountant(event: "DpEvent") -> Any:
-    """Returns a `PLDAccountant` (add/remove) that has composed the event."""
-    from dp_accounting.pld import PLDAccountant
-
-    name = repr(event)
-    composed = _latest.get(name)
-    if composed is None:
-        mechanism = SampledGaussian.of(event)
-        interval = loss_interval(**mechanism.to_json()) if mechanism else _DEFAULT_INTERVAL
-        composed = PLDAccountant(value_discretization_interval=interval).compose(event)
-        _latest.clear()
-        _latest[name] = composed
-    return composed
+def _exact_mu(event: "DpEvent", adjacency: Adjacency) -> float | None:
+    require_adjacency(adjacency)
+    mu = gaussian_mu(event)
+    return replace_one_mu(mu) if mu is not None and adjacency == "replace_one" else mu
 
 
-def _delta(event: "DpEvent", epsilon: float) -> float:
-    return float(min(1.0, max(0.0, accountant(event).get_delta(epsilon))))
-
-
-def _profile(event: "DpEvent") -> list[list[float]]:
-    """Returns epsilons from 0 to where delta all but vanishes, and the delta of each."""
-    largest = accountant(event).get_epsilon(_PROFILE_DELTA)
-    epsilons = np.linspace(0.0, min(largest, 1e6), _PROFILE_POINTS).tolist()
-    return [epsilons, [_delta(event, value) for value in epsilons]]
+def _profile(event: "DpEvent", adjacency: Adjacency) -> PrivacyProfile:
+    query = {"quantity": "profile", "event": repr(event), "adjacency": adjacency}
+    stored = recall(
+        query, lambda: [part.tolist() for part in privacy_profile(accountant(event, adjacency))]
+    )
+    return PrivacyProfile(*(np.array(part) for part in stored))

@@ -1,16 +1,22 @@
 import math
 
+import finite_mechanisms as finite
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 from scipy.stats import norm
 
 from dpbench import privacy
+from dpbench.errors import UserError
+from dpbench.privacy import bounds
+from dpbench.privacy.curve import accuracy_curve, advantage_curve, auc_curve
 
 epsilons = st.floats(0, 50) | st.just(math.inf)
 deltas = st.floats(0, 1)
 rates = st.floats(0, 1)
+priors = st.floats(1e-6, 1 - 1e-6)
 
 # epsilon: accuracy B1, advantages B2, B3 (delta 1e-5) and B4 (delta 0), accuracies B4 and B11.
 PURE = {
@@ -32,6 +38,15 @@ GAUSSIAN = {
     1: (0.3829, 4.3772, 0.9752, 0.0183, 0.7603),
     2: (0.6827, 9.9973, 0.9999, 0.1378, 0.9214),
     3: (0.8664, 16.6755, 1.0, 0.4641, 0.9831),
+}
+
+# DP-SGD's sigma, q, T: epsilon at delta 1e-5, B4 from it, and the advantage of the central limit.
+SUBSAMPLED = {
+    (1.0, 0.01, 1000): (1.878, 0.7348, 0.1642),
+    (0.8, 0.02, 500): (4.693, 0.9818, 0.3359),
+    (1.5, 0.1, 300): (6.306, 0.9964, 0.4829),
+    (4.0, 0.5, 100): (5.874, 0.9944, 0.4745),
+    (0.5, 0.05, 200): (24.84, 1.0, 0.9904),
 }
 
 
@@ -97,20 +112,52 @@ def test_advantage_and_area_are_those_of_the_region(epsilon, delta):
     assert np.trapezoid(tpr, fpr) == pytest.approx(privacy.auc_epsilon(epsilon, delta), abs=1e-6)
 
 
-def test_prior_bound_against_a_brute_force_over_decision_rules():
-    for epsilon, delta, prior in ((0.5, 0.01, 0.5), (0.2, 0.05, 0.8), (1.0, 0.2, 0.3)):
-        fpr = np.linspace(0, 1, 100_001)
-        tpr = privacy.tpr_epsilon(fpr, epsilon, delta)
-        best = np.max(prior * tpr + (1 - prior) * (1 - fpr))
-        assert best <= privacy.accuracy_prior(epsilon, delta, prior) + 1e-9
-        tight = max(privacy.accuracy_epsilon(epsilon, delta), prior, 1 - prior)
-        assert privacy.accuracy_prior(epsilon, delta, prior) >= tight
+@pytest.mark.parametrize("mechanism", SUBSAMPLED, ids=str)
+def test_published_table_of_subsampled_bounds(mechanism):
+    sigma, rate, steps = mechanism
+    epsilon, advantage, central_limit = SUBSAMPLED[mechanism]
+    assert privacy.advantage_epsilon(epsilon, 1e-5) == pytest.approx(advantage, abs=6e-5)
+    mu = rate * math.sqrt(steps * math.expm1(1 / sigma**2))
+    assert privacy.advantage_gaussian(mu) == pytest.approx(central_limit, abs=6e-5)
+
+
+@given(st.floats(0, 6), st.floats(0, 0.9), st.floats(0.01, 0.99))
+def test_prior_bound_is_the_optimum_of_a_linear_program_over_the_region(epsilon, delta, prior):
+    growth = math.exp(epsilon)
+    # In (FPR, TPR): TPR <= growth FPR + delta, and 1 - FPR <= growth (1 - TPR) + delta.
+    best = linprog(
+        [1 - prior, -prior],
+        A_ub=[[-growth, 1], [-1, growth]],
+        b_ub=[delta, growth + delta - 1],
+        bounds=(0, 1),
+    )
+    found = privacy.accuracy_prior(epsilon, delta, prior)
+    assert found == pytest.approx(1 - prior - best.fun, abs=1e-7)
+
+
+@given(st.floats(0.01, 8), st.floats(0, 0.9), rates)
+def test_leaky_response_attains_the_region_at_every_fpr(epsilon, delta, fpr):
+    """B4, B5 and B13, against every attack on the mechanism that B4 calls the worst."""
+    world = finite.leaky_response(epsilon, delta)
+    attacks = finite.all_attacks(*world)
+    assert np.max(attacks[1] - attacks[0]) == pytest.approx(
+        privacy.advantage_epsilon(epsilon, delta), abs=1e-12
+    )
+    assert np.all(attacks[1] <= privacy.tpr_epsilon(attacks[0], epsilon, delta) + 1e-12)
+    # Between two attacks, toss a coin.
+    curve = finite.exact_curve([world])
+    assert curve(fpr) == pytest.approx(privacy.tpr_epsilon(fpr, epsilon, delta), abs=1e-12)
+    area = np.trapezoid(*finite.best_attacks(*world)[::-1])
+    assert area == pytest.approx(privacy.auc_epsilon(epsilon, delta), abs=1e-12)
 
 
 @given(st.floats(0, 20), st.floats(0.01, 0.99))
 def test_posterior_bounds(epsilon, prior):
     odds = prior / (1 - prior) * math.exp(epsilon)
     assert privacy.posterior_epsilon(epsilon, prior) == pytest.approx(odds / (1 + odds))
+    assert bounds.posterior_odds(epsilon, odds=(1 - prior) / prior) == pytest.approx(
+        odds / (1 + odds)
+    )
     quarter = privacy.posterior_quarter(epsilon, prior)
     assert privacy.posterior_epsilon(epsilon, prior) <= quarter + 1e-12
 
@@ -118,6 +165,10 @@ def test_posterior_bounds(epsilon, prior):
 def test_precision_bound():
     assert privacy.precision_epsilon(1e-6, 1.0, odds=3.0) == pytest.approx(
         math.e / (math.e + 3), rel=1e-5
+    )
+    # The limit of small FPR is the posterior, for any odds.
+    assert privacy.precision_epsilon(1e-9, 2.0, odds=7.0) == pytest.approx(
+        bounds.posterior_odds(2.0, odds=7.0)
     )
     assert privacy.precision_epsilon(0.0, 1.0) == 1
     assert privacy.precision_epsilon(1.0, 1.0) == 0.5
@@ -135,6 +186,9 @@ def test_no_privacy_allows_everything_without_warnings():
     assert privacy.posterior_epsilon(infinity) == privacy.posterior_quarter(infinity) == 1
     assert privacy.precision_epsilon(0.5, infinity) == pytest.approx(2 / 3)
     assert privacy.auc_epsilon(infinity) == 1
+    assert bounds.accuracy_gaussian(infinity, 0.2) == 1
+    assert bounds.posterior_odds(infinity, odds=9.0) == 1
+    assert bounds.advantage_at_fpr(0.25, infinity) == 0.75
 
 
 def test_no_budget_allows_nothing():
@@ -143,6 +197,9 @@ def test_no_budget_allows_nothing():
     assert privacy.tpr_epsilon(0.3, 0.0) == pytest.approx(0.3)
     assert privacy.auc_epsilon(0.0) == 0.5
     assert privacy.tpr_gaussian(0.3, 0.0) == pytest.approx(0.3)
+    assert bounds.accuracy_gaussian(0.0, [0.2, 0.5, 0.9]) == pytest.approx([0.8, 0.5, 0.9])
+    assert bounds.advantage_at_fpr(0.3, 0.0) == pytest.approx(0)
+    assert bounds.precision_gaussian(0.3, 0.0, odds=3.0) == pytest.approx(0.25)
 
 
 def test_scalars_give_scalars_and_arrays_broadcast():
@@ -156,3 +213,57 @@ def test_gaussian_curve_is_the_power_of_the_likelihood_ratio_test(mu, fpr):
     assert privacy.tpr_gaussian(fpr, mu) == pytest.approx(norm.sf(cut - mu))
     assert privacy.advantage_gaussian(mu) == pytest.approx(norm.cdf(mu / 2) - norm.cdf(-mu / 2))
     assert privacy.auc_gaussian(mu) == pytest.approx(norm.cdf(mu / math.sqrt(2)))
+
+
+@given(st.floats(0, 8), priors)
+def test_gaussian_accuracy_at_a_prior_is_that_of_the_best_point_on_the_curve(mu, prior):
+    """Against the maximum over the curve, and against the privacy profile by its definition."""
+    found = bounds.accuracy_gaussian(mu, prior)
+    curve = accuracy_curve(lambda fpr: privacy.tpr_gaussian(fpr, mu), prior)
+    assert found == pytest.approx(curve, abs=1e-12)
+    slack = privacy.delta_gaussian(abs(math.log(prior / (1 - prior))), mu)
+    assert found == pytest.approx(max(prior, 1 - prior) + min(prior, 1 - prior) * slack, abs=1e-9)
+
+
+@given(st.floats(0, 20), deltas, priors)
+def test_functionals_of_a_curve_are_the_closed_forms_of_the_region(epsilon, delta, prior):
+    def region(fpr):
+        return privacy.tpr_epsilon(fpr, epsilon, delta)
+
+    assert advantage_curve(region) == pytest.approx(privacy.advantage_epsilon(epsilon, delta))
+    assert accuracy_curve(region, prior) == pytest.approx(
+        privacy.accuracy_prior(epsilon, delta, prior), abs=1e-12
+    )
+    area = privacy.auc_epsilon(epsilon, delta)
+    assert area - 1e-12 <= auc_curve(region) <= area + 1e-5
+
+
+def test_precision_depends_on_the_fpr_that_the_attack_has():
+    """At FPR <= 1 % a bound at 1 % does not hold: the attack may have none at all."""
+    assert privacy.precision_epsilon(1e-4, 1.0, 1e-3) > privacy.precision_epsilon(1e-2, 1.0, 1e-3)
+
+
+WRONG = [
+    ("epsilon", -0.1, lambda value: privacy.advantage_epsilon(value)),
+    ("epsilon", math.nan, lambda value: privacy.advantage_yeom(value)),
+    ("epsilon", -1.0, lambda value: privacy.posterior_epsilon([1.0, value])),
+    ("delta", -1e-9, lambda value: privacy.advantage_erlingsson(1.0, value)),
+    ("delta", 1.5, lambda value: privacy.auc_epsilon(1.0, value)),
+    ("delta", math.inf, lambda value: privacy.accuracy_prior(1.0, value)),
+    ("fpr", -0.1, lambda value: privacy.tpr_epsilon(value, 1.0)),
+    ("fpr", 1.1, lambda value: privacy.tpr_gaussian([0.5, value], 1.0)),
+    ("fpr", math.nan, lambda value: bounds.advantage_at_fpr(value, 1.0)),
+    ("mu", -1.0, lambda value: privacy.advantage_gaussian(value)),
+    ("mu", math.nan, lambda value: privacy.auc_gaussian(value)),
+    ("prior", 0.0, lambda value: privacy.accuracy_prior(1.0, 0.0, value)),
+    ("prior", 1.0, lambda value: privacy.posterior_quarter(1.0, value)),
+    ("prior", 2.0, lambda value: bounds.accuracy_gaussian(1.0, value)),
+    ("odds", 0.0, lambda value: privacy.precision_epsilon(0.1, 1.0, odds=value)),
+    ("odds", math.inf, lambda value: bounds.posterior_odds(1.0, odds=value)),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "call"), WRONG, ids=[f"{w[0]}={w[1]}" for w in WRONG])
+def test_impossible_values_name_their_field(field, value, call):
+    with pytest.raises(UserError, match=rf"^{field}: {value:g} is not possible\n  allowed"):
+        call(value)

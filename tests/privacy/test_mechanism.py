@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.mechanism import accountant
 
 FPR = np.concatenate([[0.0], np.logspace(-6, 0, 61)])
 
-# sigma, q, T and, with losses rounded up instead of to the nearest dots, epsilon(1e-5) and B7.
-ROUNDED_UP = [
-    (1.0, 0.01, 1000, 1.878, 0.1821),
-    (0.8, 0.02, 500, 4.693, 0.3183),
-    (1.5, 0.1, 300, 6.306, 0.4700),
-    (4.0, 0.5, 100, 5.874, 0.4693),
+# sigma, q, T, and as printed, with losses rounded up on a grid of that width: epsilon(1e-5), B7 and
+# B4 of that epsilon.
+PRINTED = [
+    (1.0, 0.01, 1000, 1e-4, 1.878, 0.1821, 0.7348),
+    (0.8, 0.02, 500, 1e-4, 4.693, 0.3183, 0.9818),
+    (1.5, 0.1, 300, 1e-4, 6.306, 0.4700, 0.9964),
+    (4.0, 0.5, 100, 1e-4, 5.874, 0.4693, 0.9944),
+    (0.5, 0.05, 200, 1e-3, 24.84, 0.7805, 1.0),
 ]
 
 
@@ -27,41 +30,72 @@ def dp_sgd(sigma, rate, steps):
     return privacy.SampledGaussian(noise_multiplier=sigma, sampling_rate=rate, steps=steps).event()
 
 
-def convolved_deltas(sigma, rate, steps, epsilons):
-    """An independent accountant: FFT of the loss of the remove direction, rounded to nearest."""
-    width = 2e-4 if steps * rate < 20 else 1e-3
-    mean_loss, size = 0.0, 2**19
-    noise = np.linspace(-12, 12, 2_000_001)
-    mass = np.exp(-(noise**2) / 2)
-    mass /= mass.sum()
-    grid = np.zeros(size)
-    for shift, probability in ((0.0, 1 - rate), (1.0, rate)):
-        x = shift + sigma * noise
-        loss = np.log1p(rate * np.expm1((2 * x - 1) / (2 * sigma**2)))
-        cells = np.rint(loss / width).astype(int)
-        np.add.at(grid, cells % size, probability * mass)
-        mean_loss += probability * (mass @ loss)
-    composed = np.fft.irfft(np.fft.rfft(grid) ** steps, size)
-    centre = round(steps * mean_loss / width)
-    losses = width * (centre + (np.arange(size) - centre + size // 2) % size - size // 2)
-    gain = -np.expm1(np.minimum(np.asarray(epsilons)[:, None] - losses, 0.0))
-    return gain @ composed
+class Convolution:
+    """An independent accountant: the FFT of the remove direction's loss, on a grid of our own.
+
+    Rounding up gives upper bounds on epsilon and delta, rounding down gives lower ones.
+    """
+
+    def __init__(self, sigma, rate, steps, *, width, up, size=2**21):
+        lowest = math.floor(math.log1p(-rate) / width)
+        highest = math.ceil((math.log(rate) + 1 / (2 * sigma**2) + 9 / sigma) / width)
+        edges = width * np.arange(lowest + 1, highest)
+        # The output at which the loss log(1 - q + q e^((2x - 1) / (2 sigma^2))) is at an edge.
+        outputs = 0.5 + sigma**2 * np.log((np.expm1(edges) + rate) / rate)
+        below = (1 - rate) * ndtr(outputs / sigma) + rate * ndtr((outputs - 1) / sigma)
+        cells = np.arange(lowest, highest) + up
+        masses = np.diff(below, prepend=0.0, append=1.0)
+        grid = np.bincount(cells % size, weights=masses, minlength=size)
+        composed = np.fft.irfft(np.fft.rfft(grid) ** steps, size)
+        mean = round(steps * float(cells @ masses))
+        position = mean + (np.arange(size) - mean + size // 2) % size - size // 2
+        shift = int(np.argmin(position))
+        losses, masses = width * np.roll(position, -shift), np.roll(composed, -shift)
+        self.losses, masses = losses[losses > 0], masses[losses > 0]
+        tails = masses, masses * np.exp(-self.losses)
+        self.upper, self.lower = (np.append(np.cumsum(tail[::-1])[::-1], 0) for tail in tails)
+
+    def delta(self, epsilon):
+        first = np.searchsorted(self.losses, epsilon, side="right")
+        return float(self.upper[first] - np.exp(epsilon) * self.lower[first])
+
+    def epsilon(self, delta):
+        return brentq(lambda epsilon: self.delta(epsilon) - delta, 0.0, 60.0, xtol=1e-9)
 
 
-@pytest.mark.parametrize(("sigma", "rate", "steps", "epsilon", "advantage"), ROUNDED_UP)
-def test_published_dp_sgd_table_bounds_ours_from_above(sigma, rate, steps, epsilon, advantage):
+@pytest.mark.parametrize(("sigma", "rate", "steps", "width", "epsilon", "advantage", "b4"), PRINTED)
+def test_published_dp_sgd_table(sigma, rate, steps, width, epsilon, advantage, b4):
     event = dp_sgd(sigma, rate, steps)
-    assert 0.95 * epsilon < privacy.epsilon(event, 1e-5) < epsilon
-    assert 0.85 * advantage < privacy.advantage(event) < advantage
+    found, found_advantage = privacy.epsilon(event, 1e-5), privacy.advantage(event)
+    assert 0.95 * epsilon < found < epsilon
+    assert 0.85 * advantage < found_advantage < advantage
+    assert privacy.advantage_epsilon(found, 1e-5) <= b4 + 5e-5
+    # The printed numbers come out if the losses are rounded up on the printed grid.
+    coarse = Convolution(sigma, rate, steps, width=width, up=True, size=2**19)
+    half = 0.5 * 10 ** (-3 if epsilon < 10 else -2)
+    assert coarse.epsilon(1e-5) == pytest.approx(epsilon, abs=1.1 * half)
+    assert coarse.delta(0.0) == pytest.approx(advantage, abs=5.5e-5)
+    assert privacy.advantage_epsilon(coarse.epsilon(1e-5), 1e-5) == pytest.approx(b4, abs=5.5e-5)
 
 
-@pytest.mark.parametrize(("sigma", "rate", "steps"), [(1.5, 0.1, 300), (4.0, 0.5, 100)])
-def test_accountant_agrees_with_an_independent_convolution(sigma, rate, steps):
+WIDTHS = (8e-6, 1.6e-5, 2e-5, 2e-5, 5e-5)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "rate", "steps", "width"),
+    [(*row[:3], width) for row, width in zip(PRINTED, WIDTHS, strict=True)],
+)
+def test_the_accountant_is_inside_an_independent_bracket(sigma, rate, steps, width):
     event = dp_sgd(sigma, rate, steps)
-    epsilons = [0.0, 1.0, 3.0]
-    expected = convolved_deltas(sigma, rate, steps, epsilons)
-    found = [privacy.delta(event, value) for value in epsilons]
-    assert found == pytest.approx(expected, rel=3e-4)
+    low, high = (Convolution(sigma, rate, steps, width=width, up=up) for up in (False, True))
+    for delta in (1e-5, 1e-3):
+        found = privacy.epsilon(event, delta)
+        bracket = low.epsilon(delta), high.epsilon(delta)
+        assert bracket[0] - 1e-6 < found < bracket[1] + 1e-6
+        assert bracket[1] - bracket[0] < 1.1 * steps * width
+    for epsilon in (0.0, 0.5, 2.0):
+        found = privacy.delta(event, epsilon)
+        assert low.delta(epsilon) - 1e-9 < found < high.delta(epsilon) + 1e-9
 
 
 def test_discretisation_is_pessimistic_and_fine():
@@ -84,48 +118,32 @@ def test_full_batch_is_exact_and_the_limit_of_sampling(sigma, steps):
     assert above.max() < 1e-3
 
 
-@pytest.mark.parametrize(("sigma", "rate", "steps"), [(1.0, 0.05, 200), (4.0, 0.5, 100)])
-def test_trade_off_curve_is_a_symmetric_concave_roc(sigma, rate, steps):
-    event = dp_sgd(sigma, rate, steps)
-    fpr = np.linspace(0, 1, 1001)
-    tpr = privacy.trade_off(event, fpr)
-    slopes = np.diff(tpr) / np.diff(fpr)
-    assert np.all(tpr >= fpr)
-    assert tpr[0] < 1e-6
-    assert tpr[-1] == 1
-    assert np.all(slopes >= 0)
-    assert np.all(np.diff(slopes) <= 1e-9)
-    assert np.max(tpr - fpr) == pytest.approx(privacy.advantage(event), abs=1e-4)
-    mirrored = np.interp(fpr, 1 - tpr[::-1], 1 - fpr[::-1])
-    assert mirrored == pytest.approx(tpr, abs=1e-3)
-
-
-def test_trade_off_and_advantage_agree_with_riskcal():
-    conversions = pytest.importorskip("riskcal.analysis")
-    for sigma, rate, steps in ((1.0, 0.05, 200), (4.0, 0.5, 100)):
-        event = dp_sgd(sigma, rate, steps)
-        distribution = accountant(event)._pld
-        tpr = 1 - conversions.get_beta_from_pld(distribution, alpha=FPR)
-        found = privacy.trade_off(event, FPR)
-        assert found == pytest.approx(tpr, abs=2e-4)
-        assert found[FPR >= 1e-4] == pytest.approx(tpr[FPR >= 1e-4], rel=2e-3)
-        assert np.all(found >= tpr - 1e-6)
-        expected = conversions.get_advantage_from_pld(distribution)
-        assert privacy.advantage(event) == pytest.approx(expected)
-
-
 @settings(max_examples=6)
 @given(st.floats(0.7, 6), st.floats(0.05, 0.9), st.integers(1, 60), st.floats(-7, -2))
 def test_the_bounds_are_ordered(sigma, rate, steps, log_delta):
-    event, delta = dp_sgd(sigma, rate, steps), 10**log_delta
-    epsilon = privacy.epsilon(event, delta)
+    event, small = dp_sgd(sigma, rate, steps), 10**log_delta
     tightest = privacy.advantage(event)
-    middle = privacy.advantage_epsilon(epsilon, delta)
-    older = privacy.advantage_erlingsson(epsilon, delta)
-    assert tightest <= middle + 1e-9
-    assert middle <= min(older, privacy.advantage_yeom(epsilon) + 2 * delta) + 1e-9
-    curve = privacy.trade_off(event, FPR)
-    assert np.all(curve <= privacy.tpr_epsilon(FPR, epsilon, delta) + 1e-6)
+    points = [(privacy.epsilon(event, small), small)]
+    points += [(epsilon, privacy.delta(event, epsilon)) for epsilon in (0.0, 0.3, 3.0)]
+    for epsilon, delta in points:
+        # B7 is below B4 at every point of the profile, and is B4 at its first.
+        middle = privacy.advantage_epsilon(epsilon, delta)
+        assert tightest <= middle + 1e-12
+        assert middle <= privacy.advantage_erlingsson(epsilon, delta) + 1e-12
+        # B2 speaks of pure epsilon-DP: it is above B4 without delta, and delta is added to both.
+        pure = privacy.advantage_epsilon(epsilon)
+        assert pure <= privacy.advantage_yeom(epsilon) + 1e-12
+        assert middle <= privacy.advantage_yeom(epsilon) + delta + 1e-12
+        curve = privacy.trade_off(event, FPR)
+        assert np.all(curve <= privacy.tpr_epsilon(FPR, epsilon, delta) + 1e-6)
+    assert privacy.advantage_epsilon(0.0, tightest) == pytest.approx(tightest)
+
+
+def test_b2_alone_does_not_bound_a_mechanism_with_delta():
+    event = dp_sgd(1.0, 0.05, 200)
+    delta = privacy.advantage(event)
+    assert privacy.epsilon(event, delta) < 1e-9
+    assert privacy.advantage_yeom(0.0) == 0 < delta
 
 
 def test_more_noise_fewer_steps_and_rarer_sampling_are_more_private():

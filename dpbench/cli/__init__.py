@@ -13,6 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dpbench.cli.bound import bound
+from dpbench.cli.console import console
+from dpbench.cli_audit import audit
 from dpbench.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command()(bound)
+app.command()(audit)
 
 GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
@@ -56,12 +62,10 @@ def run(
     plan = runner.prepare(context, folder)
     if retry_failed:
         runner.retry_failed(context.store, plan)
-    console = Console(stderr=True)
-    console.print(
-        f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}"
-    )
+    err = Console(stderr=True)
+    err.print(f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}")
     try:
-        with RunProgress(console) as progress:
+        with RunProgress(err) as progress:
             outcome = runner.execute(
                 context,
                 plan,
@@ -70,13 +74,13 @@ def run(
                 report=progress,
             )
     except KeyboardInterrupt:
-        console.print("interrupted: nothing is lost, the same command goes on from here")
+        err.print("interrupted: nothing is lost, the same command goes on from here")
         raise typer.Exit(130) from None
     _report(folder, data_dir)
     _summary(outcome.cells, outcome.attacks)
     for what, why in outcome.failures:
-        console.print(f"failed: {what}: {why}", style="red", markup=False)
-    console.print(f"report: {folder / 'report.html'}", markup=False)
+        err.print(f"failed: {what}: {why}", style="red", markup=False)
+    err.print(f"report: {folder / 'report.html'}", markup=False)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -108,16 +112,16 @@ def plan(
             f"{claim['bound_advantage_mechanism']:.3f}",
             cell.observe.key[:12],
         )
-    console = _console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     jobs = Table("job", "key", "state", "cost")
     for job in made.jobs.values():
         state = "done" if job.key in done else "open"
         jobs.add_row(job.label, job.key[:12], state, f"{job.seconds:.2f} s")
-    console.print(jobs)
+    screen.print(jobs)
     left = sum(job.seconds for job in made.jobs.values() if job.key not in done)
     cores = runner.default_workers()
-    console.print(
+    screen.print(
         f"{len(made.jobs)} jobs, {len(done)} done in {folder}; "
         f"the rest is about {left / 60:.1f} core-minutes, "
         f"{left / 60 / cores:.1f} min on {cores} cores"
@@ -140,27 +144,27 @@ def status(folder: FolderArgument, data_dir: DataOption = None) -> None:
     context = Context(grid=read_grid(folder / "grid.yaml"), store=store, data_dir=data_dir)
     board = Board(make_plan(context).jobs, store)
     running = Claims(store.root / "claims").active() - board.finished
-    console = _console()
-    console.print(
+    screen = console()
+    screen.print(
         f"{context.grid.name}: {len(board.jobs)} jobs, {len(board.finished)} finished, "
         f"{len(running)} running, {len(board.open) - len(running)} waiting, "
         f"{len(board.failed)} failed, {len(board.blocked)} blocked by a failure"
     )
     for key in sorted(running & board.jobs.keys()):
-        console.print(f"running: {board.jobs[key].label}", markup=False)
+        screen.print(f"running: {board.jobs[key].label}", markup=False)
     for key in sorted(board.failed):
         failure = store.failure(key)
         reason = failure.reason if failure else ""
-        console.print(f"failed: {board.jobs[key].label}: {reason}", markup=False)
+        screen.print(f"failed: {board.jobs[key].label}: {reason}", markup=False)
         if failure and failure.traceback:
-            console.print(f"  traceback: {store.root / 'failures' / (key + '.json')}", markup=False)
+            screen.print(f"  traceback: {store.root / 'failures' / (key + '.json')}", markup=False)
 
 
 @app.command()
 def report(folder: FolderArgument, data_dir: DataOption = None) -> None:
     """Draw the figures, tables and page of a run again."""
     _report(folder, data_dir, force=True)
-    _console().print(f"{folder / 'report.html'}", markup=False)
+    console().print(f"{folder / 'report.html'}", markup=False)
 
 
 @app.command("list")
@@ -172,47 +176,14 @@ def list_(
     """List what a grid can name."""
     from dpbench.grid.shipped import list_grids, purpose
 
-    console = _console()
+    screen = console()
     if what == "grids":
         table = Table("grid", "file", "what it answers")
         for name, path in list_grids().items():
             table.add_row(name, str(path), purpose(path))
     else:
         table = _components(what)
-    console.print(table)
-
-
-@app.command()
-def bound(
-    epsilon: Annotated[float | None, typer.Option(min=0, help="Target epsilon.")] = None,
-    delta: Annotated[float, typer.Option(min=0, max=1)] = 1e-5,
-    noise_multiplier: Annotated[float | None, typer.Option(min=0)] = None,
-    sampling_rate: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
-    steps: Annotated[int, typer.Option(min=1)] = 1,
-) -> None:
-    """Show what differential privacy promises against membership inference."""
-    import numpy as np
-
-    from dpbench import privacy
-
-    table = Table("bound", "value")
-    if noise_multiplier is not None:
-        event = privacy.SampledGaussian(
-            noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps
-        ).event()
-        epsilon = privacy.epsilon(event, delta)
-        table.add_row("mechanism: advantage, delta(0)", f"{privacy.advantage(event):.4f}")
-        for rate in (0.01, 0.001):
-            allowed = float(privacy.trade_off(event, np.array([rate]))[0])
-            table.add_row(f"mechanism: TPR at FPR {rate:g}", f"{allowed:.4f}")
-    if epsilon is None:
-        raise UserError("bound: nothing to bound", allowed="--epsilon, or --noise-multiplier")
-    table.add_row(f"epsilon at delta {delta:g}", f"{epsilon:.4f}")
-    table.add_row("accuracy, e^eps/2", f"{float(privacy.accuracy_half_exp(epsilon)):.4f}")
-    table.add_row("advantage, e^eps-1", f"{float(privacy.advantage_yeom(epsilon)):.4f}")
-    value = float(privacy.advantage_epsilon(epsilon, delta))
-    table.add_row("advantage, (e^eps-1+2delta)/(e^eps+1)", f"{value:.4f}")
-    _console().print(table)
+    screen.print(table)
 
 
 @app.command()
@@ -222,19 +193,27 @@ def download(
     """Fetch a data set that is not embedded, and check its digest."""
     from dpbench.data import download as fetch
 
-    _console().print(f"{fetch(name, data_dir)}", markup=False)
+    console().print(f"{fetch(name, data_dir)}", markup=False)
 
 
 @app.command()
-def doctor(data_dir: DataOption = None) -> None:
+def doctor(
+    data_dir: DataOption = None,
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit", help="Also audit DP-SGD in both engines, white-box: about a minute."
+        ),
+    ] = False,
+) -> None:
     """Check this installation: versions, data, engines and accounting."""
-    from dpbench.doctor import examine
+    from dpbench.doctor import audit_engines, examine
 
     table = Table("check", "result", "detail")
-    findings = list(examine(data_dir))
+    findings = [*examine(data_dir), *(audit_engines() if audit else ())]
     for finding in findings:
         table.add_row(finding.check, "ok" if finding.ok else "FAILED", finding.detail)
-    _console().print(table)
+    console().print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -297,11 +276,11 @@ def _summary(cells: Any, attacks: Any) -> None:
             _number(row["bound_advantage_mechanism"]),
             row["status"],
         )
-    console = _console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     violations = attacks[attacks["violates_bound"].fillna(False).astype(bool)]
     for _, row in violations.iterrows():
-        console.print(f"VIOLATES ITS BOUND: {row['cell']} / {row['attack']}", markup=False)
+        screen.print(f"VIOLATES ITS BOUND: {row['cell']} / {row['attack']}", markup=False)
 
 
 def _number(value: float, digits: int = 3) -> str:
@@ -337,13 +316,6 @@ def _fields(cls: type) -> dict[str, str]:
     }
 
 
-def _console() -> Console:
-    console = Console()
-    if console.is_terminal:
-        return console
-    return Console(width=200, soft_wrap=True)
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -356,7 +328,3 @@ def main() -> None:
     except UserError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

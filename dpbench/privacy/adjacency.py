@@ -1,0 +1,43 @@
+"""Which data sets count as neighbours, and in which direction they are told apart.
+
+Add/remove: one data set has one example more. It is the relation of a game in which each example
+is a member or not, independently of the others. Replace-one: one example is exchanged for another.
+It is the relation of a game with a fixed number of members, where whoever is not a member has left
+the place to somebody else.
+"""
+
+from typing import Literal, get_args
+
+from dpbench.errors import UserError
+
+Adjacency = Literal["add_remove", "replace_one"]
+Direction = Literal["both", "add", "remove"]
+
+
+def require_adjacency(adjacency: str) -> None:
+    """Refuses what is no adjacency relation.
+
+    Raises:
+        UserError: The word is unknown.
+    """
+    if adjacency not in get_args(Adjacency):
+        raise UserError(
+            f"adjacency: '{adjacency}' is unknown", allowed=", ".join(get_args(Adjacency))
+        )
+
+
+def require_direction(direction: str) -> None:
+    """Refuses what is no direction of a test.
+
+    Raises:
+        UserError: The word is unknown.
+    """
+    if direction not in get_args(Direction):
+        raise UserError(
+            f"direction: '{direction}' is unknown", allowed=", ".join(get_args(Direction))
+        )
+
+
+def replace_one_mu(mu: float) -> float:
+    """Returns what mu-GDP under add/remove says under replace-one: 2 mu. Dong et al. 2022."""
+    return 2 * mu
