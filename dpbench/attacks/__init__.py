@@ -1,5 +1,7 @@
 """Membership-inference attacks, one file each. They see the world only through an oracle."""
 
+from dpbench.attacks.attack_r import AttackR as AttackR
+from dpbench.attacks.attack_s import AttackS as AttackS
 from dpbench.attacks.base import Access as Access
 from dpbench.attacks.base import AccessError as AccessError
 from dpbench.attacks.base import Attack as Attack
@@ -7,27 +9,49 @@ from dpbench.attacks.base import NotApplicable as NotApplicable
 from dpbench.attacks.base import Oracle as Oracle
 from dpbench.attacks.base import View as View
 from dpbench.attacks.base import WhiteBox as WhiteBox
+from dpbench.attacks.base_attack import Base as Base
+from dpbench.attacks.bavaria import Bavaria as Bavaria
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
+from dpbench.attacks.label_lira import LabelLira as LabelLira
 from dpbench.attacks.lira import Lira as Lira
+from dpbench.attacks.long import Long as Long
 from dpbench.attacks.malt import Malt as Malt
 from dpbench.attacks.mast import Mast as Mast
 from dpbench.attacks.matt import Matt as Matt
+from dpbench.attacks.merlin import Merlin as Merlin
+from dpbench.attacks.morgan import Morgan as Morgan
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
+from dpbench.attacks.rmia import Rmia as Rmia
+from dpbench.attacks.salem import Salem as Salem
+from dpbench.attacks.shokri import Shokri as Shokri
+from dpbench.attacks.watson import Watson as Watson
 
 __all__ = [
     "Access",
     "AccessError",
     "Attack",
+    "AttackR",
+    "AttackS",
+    "Base",
+    "Bavaria",
     "Gap",
     "GradientNorm",
+    "LabelLira",
     "Lira",
+    "Long",
     "Malt",
     "Mast",
     "Matt",
+    "Merlin",
+    "Morgan",
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",
+    "Rmia",
+    "Salem",
+    "Shokri",
     "View",
+    "Watson",
     "WhiteBox",
 ]

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+import numpy as np
+
+from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
 from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.leave_one_out import leave_one_out, means
+from dpbench.attacks.shadow_means import out_means
 from dpbench.component import register
 
 
@@ -14,13 +17,17 @@ from dpbench.component import register
 class Mast(Attack):
     """Membership by a threshold per sample: the score is `tau(z) - loss(theta, z)`.
 
-    Sablayrolles et al. 2019, Theorem 2 with a threshold that depends on z. `tau(z)` is the midpoint
-    of the mean losses of the shadows trained with z and of those trained without it (as Carlini et
-    al. 2022, section V-C, re-implement it). The midpoint ignores how much the losses spread, and a
-    single shadow that releases 0 for the true class (loss 103.6) moves it far.
+    Sablayrolles et al. 2019, Theorem 2 with a threshold that depends on z. The paper leaves the
+    estimate of `tau(z)` open; all of the choices below ignore how much the losses spread.
 
     Attributes:
-        threshold: How `tau(z)` is estimated.
+        threshold: How `tau(z)` is estimated. `midpoint`: between the mean losses of the shadows
+            trained with z and of those trained without it (as Carlini et al. 2022, section V-C,
+            re-implement it); a single shadow that releases 0 for the true class (loss 103.6) moves
+            it far. `cut`: the cut between two shadow losses that best tells IN from OUT, the mean
+            of equally good ones. `soft_min`: `-log mean exp(-loss)` over OUT shadows, the paper's
+            tau at temperature 1. `out_mean`: the mean OUT loss, Watson et al.'s calibration. The
+            last two are offline: they use no shadow trained with z.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -30,18 +37,61 @@ class Mast(Attack):
         "Strategies for Membership Inference, ICML 2019"
     )
 
-    threshold: Literal["midpoint"] = "midpoint"
+    threshold: Literal["midpoint", "cut", "soft_min", "out_mean"] = "midpoint"
 
     def score(self, view: View) -> Floats:
         """Returns how far the target's loss lies below the sample's threshold.
 
         Raises:
-            NotApplicable: There is only one model, hence no shadow.
+            NotApplicable: There is only one model, hence no shadow; or, offline, none of a target's
+                shadows was trained without any of the points.
         """
         if len(view.members) < 2:
             raise NotApplicable("MAST needs at least one shadow model")
         losses, shadow_losses = of_targets_and_shadows(view, cross_entropy)
-        mean_in, mean_out = means(
-            leave_one_out(shadow_losses, view.members), leave_one_out(shadow_losses, ~view.members)
-        )
-        return (mean_in + mean_out) / 2 - losses
+        return self._threshold(shadow_losses, view.members) - losses
+
+    def _threshold(self, losses: Floats, members: Bools) -> Floats:
+        match self.threshold:
+            case "midpoint":
+                return _midpoint(losses, members)
+            case "cut":
+                return _best_cut(losses, members)
+            case "soft_min":
+                return -np.log(out_means(np.exp(-losses), members))
+            case "out_mean":
+                return out_means(losses, members)
+
+
+def _midpoint(losses: Floats, members: Bools) -> Floats:
+    mean_in, mean_out = means(leave_one_out(losses, members), leave_one_out(losses, ~members))
+    return (mean_in + mean_out) / 2
+
+
+def _best_cut(losses: Floats, members: Bools) -> Floats:
+    """Returns `(M, n)` the cut with the largest share of IN below it plus of OUT above it.
+
+    Where no cut tells more than a guess it is the midpoint.
+    """
+    cuts = _midpoint(losses, members)
+    order = np.argsort(losses, axis=0, kind="stable")
+    ranked, bits = np.take_along_axis(losses, order, 0), np.take_along_axis(members, order, 0)
+    rank = np.argsort(order, axis=0)
+    others = len(losses) - 1
+    if others < 2:
+        return cuts
+    position = np.arange(others)[:, None]
+    for target in range(len(losses)):
+        before = position < rank[target]
+        values = np.where(before, ranked[:-1], ranked[1:])
+        inside = np.where(before, bits[:-1], bits[1:])
+        n_in = inside.sum(0)
+        # Share of IN below minus share of OUT below, times both counts: exact, so that ties tie.
+        gain = np.where(inside, others - n_in, -n_in).cumsum(0)[:-1]
+        gain[values[1:] == values[:-1]] = -1
+        best = gain == gain.max(0)
+        between = (values[1:] + values[:-1]) / 2
+        # A cut of gain 0 or less tells nothing: one side is missing, or IN has the larger losses.
+        found = gain.max(0) > 0
+        cuts[target, found] = ((between * best).sum(0) / best.sum(0))[found]
+    return cuts

@@ -29,10 +29,13 @@ _A = TypeVar("_A", bound=NDArray[Any])
 STEEPNESS = 20.0
 """How fast a model's confidence changes along its own direction, per unit of input."""
 
+REACH = 0.004
+"""Squared distance over which confidence falls by up to a quarter, to all sides: it peaks."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Release:
-    """What M planted models answer: linear in the input around each challenge point.
+    """What M planted models answer: a peak and a slope around each challenge point.
 
     It is an `attacks.WhiteBox` too, of p = n C weights: all logits, which start at zero.
 
@@ -64,7 +67,8 @@ class Release:
             raise ValueError(f"inputs have shape {inputs.shape}, expected {self.inputs.shape}")
         moved = (inputs - self.inputs).reshape(len(inputs), math.prod(inputs.shape[1:]))
         slopes = self.directions.reshape(len(self.directions), -1) @ moved.T
-        return self._probabilities(self.confidence + STEEPNESS * slopes)
+        fallen = -np.expm1(-np.square(moved).sum(1) / REACH) / 4
+        return self._probabilities((1 - fallen) * self.confidence + STEEPNESS * slopes)
 
     @property
     def linear(self) -> bool:

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from dpbench.attacks import Access, AccessError, GradientNorm, Malt, Matt
 from dpbench.testing import auc, plant, planted_view, standard_error
+from dpbench.testing.planted import REACH
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])
@@ -62,7 +63,7 @@ def test_a_seed_gives_the_same_view_and_another_seed_another():
         assert not np.array_equal(one, other)
 
 
-def test_confidence_falls_off_linearly_around_a_point():
+def test_confidence_peaks_at_its_point_on_a_slope():
     planted = plant(models=5, points=30, effect=1.0, seed=4)
     view = planted.view(access=Access.SCORE)
     assert np.array_equal(view.target.scores(view.inputs), view.target.scores())
@@ -73,7 +74,12 @@ def test_confidence_falls_off_linearly_around_a_point():
         own = own[:, np.arange(30), view.labels]
         return np.log(own) - np.log1p(-own)
 
-    np.testing.assert_allclose(phi(0.02) - phi(0), 2 * (phi(0.01) - phi(0)), atol=1e-4)
+    for size in (0.01, 0.05):
+        slope = (phi(size) - phi(-size)) / 2
+        fallen = (phi(size) + phi(-size)) / 2 / phi(0)
+        share = -np.expm1(-np.square(size * step).sum(1) / REACH) / 4
+        np.testing.assert_allclose(slope, size * (phi(0.01) - phi(-0.01)) / 0.02, atol=2e-3)
+        np.testing.assert_allclose(fallen, np.broadcast_to(1 - share, fallen.shape), atol=2e-3)
 
 
 def test_the_view_enforces_access_and_budget_and_shape():

@@ -1,0 +1,103 @@
+"""RMIA: the target's confidence in the point against its confidence in public points."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
+from dpbench.attacks.cross_fitting import tuned
+from dpbench.attacks.leave_one_out import leave_one_out
+from dpbench.attacks.shadow_means import balanced_means, out_means
+from dpbench.component import register
+
+SCALES = tuple(step / 10 for step in range(11))
+"""The grid on which the paper's code tunes `a`."""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Rmia(Attack):
+    """The share of public points z that the point x beats in a pairwise likelihood ratio.
+
+    Zarifzadeh et al. 2024: `score(x) = Pr_z[LR(x, z) > gamma]`, with
+    `LR(x, z) = (p_theta(x) / p(x)) / (p_theta(z) / p(z))` and p the confidence in the true class.
+    The normaliser p(x) is the mean over all models: online half the IN plus half the OUT mean,
+    offline `((1 + a) mean_OUT + 1 - a) / 2`, which models the IN mean as `a mean_OUT + 1 - a`.
+    Nothing was trained on z, so p(z) is the plain mean, mapped like p(x) when offline. It assumes
+    public points drawn like the pool. Scores are multiples of 1/r for r public points: an FPR
+    well above 1/r is all that can be aimed at, and points that beat every z tie at 1.
+
+    Attributes:
+        mode: `online` uses shadows trained with and without the point, `offline` only without.
+        gamma: By how much x must beat z. Within one target it moves ties only; across targets it
+            moves where the comparison is made.
+        a: The offline scale; without effect online. None tunes it for each half of the models by
+            attacking shadows of the other half with one another.
+    """
+
+    access: ClassVar[Access] = Access.SCORE
+    needs_shadows: ClassVar[bool] = True
+    reference: ClassVar[str] = (
+        "Zarifzadeh, Liu and Shokri, Low-Cost High-Power Membership Inference Attacks, ICML 2024"
+    )
+
+    mode: Literal["online", "offline"] = "online"
+    gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    a: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @property
+    def budget(self) -> int:
+        """The point, and the public points as one more."""
+        return 2
+
+    def score(self, view: View) -> Floats:
+        """Returns the share of public points that each point beats.
+
+        Raises:
+            NotApplicable: There are no public points, no shadows, or too few to tune `a`.
+        """
+        if len(view.reference_labels) == 0:
+            raise NotApplicable("RMIA compares with public points, and there are none")
+        losses, shadow_losses = of_targets_and_shadows(view, cross_entropy)
+        public = replace(view, labels=view.reference_labels)
+        z_losses, z_shadow_losses = of_targets_and_shadows(
+            public, cross_entropy, view.reference_inputs
+        )
+        confidence, z_confidence = np.exp(-shadow_losses), np.exp(-z_shadow_losses)
+        if self.mode == "online":
+            normaliser = balanced_means(confidence, view.members)
+        else:
+            normaliser = out_means(confidence, view.members)
+        z_normaliser = leave_one_out(z_confidence, np.ones(z_confidence.shape, bool)).mean
+        if self.mode == "offline":
+            a = self._tuned(shadow_losses, view.members) if self.a is None else self.a
+            normaliser, z_normaliser = _average(normaliser, a), _average(z_normaliser, a)
+        ratios = -losses - np.log(normaliser)
+        return _shares_beaten(ratios - np.log(self.gamma), -z_losses - np.log(z_normaliser))
+
+    def _tuned(self, losses: Floats, members: Bools) -> Floats:
+        # Within one model the score rises with its own ratio: public points change no AUC.
+        def among(shadows: Ints) -> Callable[[float], Floats]:
+            own = losses[shadows]
+            mean = out_means(np.exp(-own), members[shadows])
+            return lambda a: -own - np.log(_average(mean, a))
+
+        return tuned(SCALES, members, among)
+
+
+def _average(out_mean: Floats, a: Floats | float) -> Floats:
+    """Returns the mean over both sides, with the IN mean modelled as `a out_mean + 1 - a`."""
+    average: Floats = ((1 + a) * out_mean + (1 - a)) / 2
+    return average
+
+
+def _shares_beaten(ratios: Floats, z_ratios: Floats) -> Floats:
+    """Returns `(M, n)` the share of a target's `z_ratios (M, r)` strictly below each ratio."""
+    ranked = np.sort(z_ratios, axis=1)
+    beaten = [np.searchsorted(z, x, "left") for z, x in zip(ranked, ratios, strict=True)]
+    shares: Floats = np.stack(beaten) / ranked.shape[1]
+    return shares
