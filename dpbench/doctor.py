@@ -6,11 +6,17 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from dpbench.errors import UserError
+
+_AUDITED_EPSILON = 8.0
+_AUDITED_MODELS: dict[Literal["dense", "autograd"], int] = {"dense": 1000, "autograd": 500}
+# Of the claimed epsilon. With these many models a right mechanism measures less once in 50,000
+# audits (docs/white-box-audit.md).
+_LEAST_SHARE = 0.25
 
 
 class Finding(NamedTuple):
@@ -41,6 +47,43 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
     yield _accounting()
     yield _engines()
     yield _writable()
+
+
+def audit_engines() -> Iterator[Finding]:
+    """Yields findings of a white-box audit of DP-SGD in both engines; takes about a minute.
+
+    Thousands of tiny models are trained with and without a crafted example, whose membership is
+    guessed from all iterates (docs/white-box-audit.md). An engine is not ok if it leaks more than
+    it claims, if the audit measures so little that it must have lost its power, or if the audit
+    misses half the noise.
+    """
+    from dpbench.defenses.dp_sgd import DpSgd
+    from dpbench.testing import BrokenDpSgd, MechanismAudit, audit_mechanism
+
+    # Two full-batch steps, and four on Poisson samples of half the examples.
+    claimed = DpSgd(epsilon=_AUDITED_EPSILON, epochs=2.0)
+    subsampled = DpSgd(epsilon=_AUDITED_EPSILON, epochs=2.0, batch_size=4)
+
+    def described(audit: MechanismAudit) -> str:
+        return (
+            f"epsilon {audit.epsilon:.2f} claimed, at least {audit.epsilon_lower:.2f} measured "
+            f"({audit.epsilon_lower / audit.epsilon:.0%}), {audit.models} models, "
+            f"{audit.seconds:.0f} s"
+        )
+
+    for engine, models in _AUDITED_MODELS.items():
+        for kind, defense in (("full batch", claimed), ("subsampled", subsampled)):
+            audit = audit_mechanism(defense, engine=engine, models=models)
+            if audit.violated:
+                # By chance so is one right engine in forty: only two audits in a row are a verdict.
+                audit = audit_mechanism(defense, engine=engine, models=models, seed=1)
+            enough = audit.epsilon_lower >= _LEAST_SHARE * audit.epsilon
+            detail = described(audit) + ("" if enough else ": too little, the audit has no power")
+            yield Finding(f"{engine}, {kind}", enough and not audit.violated, detail)
+        broken = BrokenDpSgd(claims=claimed, noise=0.5)
+        audit = audit_mechanism(broken, engine=engine, models=models // 3)
+        detail = described(audit) + ("" if audit.violated else ": not caught")
+        yield Finding(f"{engine}, half the noise", audit.violated, detail)
 
 
 def _version(name: str) -> str:

@@ -1,5 +1,6 @@
 """Membership-inference attacks, one file each. They see the world only through an oracle."""
 
+from dpbench.attacks.attack_p import AttackP as AttackP
 from dpbench.attacks.attack_r import AttackR as AttackR
 from dpbench.attacks.attack_s import AttackS as AttackS
 from dpbench.attacks.base import Access as Access
@@ -11,6 +12,7 @@ from dpbench.attacks.base import View as View
 from dpbench.attacks.base import WhiteBox as WhiteBox
 from dpbench.attacks.base_attack import Base as Base
 from dpbench.attacks.bavaria import Bavaria as Bavaria
+from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
 from dpbench.attacks.label_lira import LabelLira as LabelLira
@@ -19,22 +21,30 @@ from dpbench.attacks.long import Long as Long
 from dpbench.attacks.malt import Malt as Malt
 from dpbench.attacks.mast import Mast as Mast
 from dpbench.attacks.matt import Matt as Matt
+from dpbench.attacks.max_confidence import MaxConfidence as MaxConfidence
 from dpbench.attacks.merlin import Merlin as Merlin
+from dpbench.attacks.modified_entropy import ModifiedEntropy as ModifiedEntropy
 from dpbench.attacks.morgan import Morgan as Morgan
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
+from dpbench.attacks.privacy_risk_score import PrivacyRiskScore as PrivacyRiskScore
+from dpbench.attacks.quantile_regression import QuantileRegression as QuantileRegression
 from dpbench.attacks.rmia import Rmia as Rmia
 from dpbench.attacks.salem import Salem as Salem
 from dpbench.attacks.shokri import Shokri as Shokri
 from dpbench.attacks.watson import Watson as Watson
+from dpbench.attacks.yeom_bounded_loss import YeomBoundedLoss as YeomBoundedLoss
+from dpbench.attacks.yeom_gaussian import YeomGaussian as YeomGaussian
 
 __all__ = [
     "Access",
     "AccessError",
     "Attack",
+    "AttackP",
     "AttackR",
     "AttackS",
     "Base",
     "Bavaria",
+    "Entropy",
     "Gap",
     "GradientNorm",
     "LabelLira",
@@ -43,15 +53,21 @@ __all__ = [
     "Malt",
     "Mast",
     "Matt",
+    "MaxConfidence",
     "Merlin",
+    "ModifiedEntropy",
     "Morgan",
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",
+    "PrivacyRiskScore",
+    "QuantileRegression",
     "Rmia",
     "Salem",
     "Shokri",
     "View",
     "Watson",
     "WhiteBox",
+    "YeomBoundedLoss",
+    "YeomGaussian",
 ]

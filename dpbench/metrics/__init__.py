@@ -3,6 +3,8 @@
 from dpbench.metrics.accuracy import accuracy_interval as accuracy_interval
 from dpbench.metrics.evaluate import Evaluation as Evaluation
 from dpbench.metrics.evaluate import evaluate as evaluate
+from dpbench.metrics.examples import ExampleAdvantage as ExampleAdvantage
+from dpbench.metrics.examples import example_advantage as example_advantage
 from dpbench.metrics.intervals import Interval as Interval
 from dpbench.metrics.roc import Roc as Roc
 from dpbench.metrics.roc import auc as auc
@@ -13,11 +15,13 @@ from dpbench.metrics.thresholds import transferred_advantage as transferred_adva
 
 __all__ = [
     "Evaluation",
+    "ExampleAdvantage",
     "Interval",
     "Roc",
     "accuracy_interval",
     "auc",
     "evaluate",
+    "example_advantage",
     "precision_at",
     "roc",
     "tpr_at",

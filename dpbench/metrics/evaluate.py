@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.metrics.example_fpr import margins, rank_margins
+from dpbench.metrics.examples import top_advantage
 from dpbench.metrics.intervals import (
     Interval,
     crossed_interval,
@@ -19,7 +22,9 @@ from dpbench.metrics.roc import (
     Bools,
     Floats,
     Ranking,
+    Roc,
     auc,
+    fpr_at,
     precision_at,
     rank,
     resolves,
@@ -43,6 +48,12 @@ class Evaluation:
         tpr_at_fpr_0_001: The same at 0.1 %.
         precision_at_fpr_0_01: TPR / (TPR + FPR) at the vertex of `tpr_at_fpr_0_01`.
         epsilon_lower: 95 % lower bound on epsilon.
+        tpr_at_example_fpr_0_01: TPR at thresholds of each example's own, whose FPR is at most 1 %
+            over all and 1 / (k + 1) in an example that k other models are without (`margins`); NaN
+            if not resolvable, a score is infinite, or the scores of a model use other models' bits.
+        realised_example_fpr_0_01: The FPR at those thresholds, lower where few scores differ.
+        advantage_top_0_01: Advantage on the most exposed 1 % of the examples, chosen on other
+            models.
         notes: What a reader of the row must know.
     """
 
@@ -53,27 +64,25 @@ class Evaluation:
     tpr_at_fpr_0_001: Interval
     precision_at_fpr_0_01: float
     epsilon_lower: float
+    tpr_at_example_fpr_0_01: Interval
+    realised_example_fpr_0_01: float
+    advantage_top_0_01: Interval
     notes: tuple[str, ...]
 
     def row(self) -> dict[str, float]:
         """Returns the columns of the attacks table."""
-        columns = {
-            "advantage": self.advantage,
-            "auc": self.auc,
-            "balanced_accuracy": self.balanced_accuracy,
-            "tpr_at_fpr_0.01": self.tpr_at_fpr_0_01,
-            "tpr_at_fpr_0.001": self.tpr_at_fpr_0_001,
+        return {
+            **_columns("advantage", self.advantage),
+            **_columns("auc", self.auc),
+            **_columns("balanced_accuracy", self.balanced_accuracy),
+            **_columns("tpr_at_fpr_0.01", self.tpr_at_fpr_0_01),
+            **_columns("tpr_at_fpr_0.001", self.tpr_at_fpr_0_001),
+            "precision_at_fpr_0.01": self.precision_at_fpr_0_01,
+            "epsilon_lower": self.epsilon_lower,
+            **_columns("tpr_at_example_fpr_0.01", self.tpr_at_example_fpr_0_01),
+            "realised_example_fpr_0.01": self.realised_example_fpr_0_01,
+            **_columns("advantage_top_0.01", self.advantage_top_0_01),
         }
-        row: dict[str, float] = {}
-        for name, interval in columns.items():
-            row |= {
-                name: interval.value,
-                f"{name}_low": interval.low,
-                f"{name}_high": interval.high,
-            }
-        row["precision_at_fpr_0.01"] = self.precision_at_fpr_0_01
-        row["epsilon_lower"] = self.epsilon_lower
-        return row
 
 
 def evaluate(
@@ -86,6 +95,7 @@ def evaluate(
     rng: np.random.Generator,
     replicates: int = 200,
     models: Sequence[int] | NDArray[np.integer] | None = None,
+    uses_other_bits: bool = True,
 ) -> Evaluation:
     """Evaluates one attack on M models that were trained on subsets of the same n examples.
 
@@ -103,6 +113,9 @@ def evaluate(
         rng: Draws the replicates.
         replicates: Bootstrap replicates for models, and as many for examples.
         models: Numbers of the models to report; all by default.
+        uses_other_bits: Whether a model's scores may depend on the bits of the others, as with
+            leave-one-out shadows. If not, epsilon needs no allowance for that, and each example can
+            have a threshold of its own.
 
     Raises:
         ValueError: Shapes differ, a score is NaN, there are fewer than two models, or some fold
@@ -114,61 +127,86 @@ def evaluate(
     )
     _require_scored(scores, members)
     _require_scored(*source)
-    chosen = np.arange(len(scores)) if models is None else np.asarray(models, dtype=np.int64)
-    curves = fold_curves(*source)
-    if models is not None:
-        scores, members = scores[chosen], members[chosen]
-    if members.all() or not members.any():
+    everyone = np.arange(len(scores))
+    chosen = everyone if models is None else np.asarray(models, dtype=np.int64)
+    bits = members[chosen]
+    if bits.all() or not bits.any():
         raise ValueError("the reported models have no members or no non-members")
-    decisions = decide(scores, chosen, curves)
-    limit = epsilon_lower(
-        scores, members, models=chosen, curves=curves, selection=source, delta=delta
+    ranking = rank(scores[chosen], bits)
+    is_shared = models is None and source_scores is None and source_members is None
+    tuned = ranking if is_shared else rank(*source)
+    decisions = decide(scores, everyone, fold_curves(tuned, source[0].shape[1]))
+    comparable = not uses_other_bits and bool(np.isfinite(scores).all())
+    reported = _Reported(
+        ranking=ranking,
+        curve=roc_of_ranking(ranking),
+        own=rank_margins(margins(scores, members)[chosen], bits) if comparable else None,
+        decisions=decisions[chosen],
+        members=bits,
     )
-    return _evaluation(rank(scores, members), decisions, members, limit, replicates, rng)
+    return _evaluation(
+        reported,
+        _intervals(reported, replicates, rng),
+        top_advantage(decisions, members, models=chosen, rng=rng, replicates=replicates),
+        epsilon_lower(
+            reported.ranking,
+            examples=scores.shape[1],
+            delta=delta,
+            uses_other_bits=uses_other_bits,
+        ),
+    )
+
+
+class _Reported(NamedTuple):
+    """The reported models: scores, and margins over the examples' own; decisions and bits."""
+
+    ranking: Ranking
+    curve: Roc
+    own: tuple[Ranking, Roc] | None
+    decisions: Bools
+    members: Bools
 
 
 def _evaluation(
-    ranking: Ranking,
-    decisions: Bools,
-    members: Bools,
-    limit: float,
-    replicates: int,
-    rng: np.random.Generator,
+    reported: _Reported, intervals: list[Interval], top: Interval, limit: float
 ) -> Evaluation:
-    curve = roc_of_ranking(ranking)
-    gap = float(decisions[members].mean() - decisions[~members].mean())
-    values = np.array([gap, auc(curve), *(tpr_at(curve, fpr) for fpr in FPRS)])
-    bins = Bins(ranking)
-    spread = [_axis_deviations(bins, decisions, members, axis, replicates, rng) for axis in (0, 1)]
-    intervals = [
-        Interval(math.nan, math.nan, math.nan)
-        if math.isnan(value)
-        else crossed_interval(float(value), *pair, lowest=lowest)
-        for value, *pair, lowest in zip(values, *spread, (-1.0, 0.0, 0.0, 0.0), strict=True)
-    ]
-    notes = ["constant score"] if curve.thresholds.size == 2 else []
-    notes += [f"TPR at FPR {fpr:g} is not resolvable" for fpr in FPRS if not resolves(curve, fpr)]
+    advantage, curve, own = intervals[0], reported.curve, reported.own
     return Evaluation(
-        advantage=intervals[0],
+        advantage=advantage,
         auc=intervals[1],
-        balanced_accuracy=Interval(*((1 + bound) / 2 for bound in intervals[0])),
+        balanced_accuracy=Interval(*((1 + bound) / 2 for bound in advantage)),
         tpr_at_fpr_0_01=intervals[2],
         tpr_at_fpr_0_001=intervals[3],
         precision_at_fpr_0_01=precision_at(curve, FPRS[0]),
         epsilon_lower=limit,
-        notes=tuple(notes),
+        tpr_at_example_fpr_0_01=intervals[4],
+        realised_example_fpr_0_01=math.nan if own is None else fpr_at(own[1], FPRS[0]),
+        advantage_top_0_01=top,
+        notes=_notes(curve),
     )
 
 
+def _intervals(reported: _Reported, replicates: int, rng: np.random.Generator) -> list[Interval]:
+    """Returns advantage, AUC, the pooled TPRs and the TPR at own thresholds, with limits."""
+    decisions, members, own = reported.decisions, reported.members, reported.own
+    gap = float(decisions[members].mean() - decisions[~members].mean())
+    values = [gap, auc(reported.curve), *(tpr_at(reported.curve, fpr) for fpr in FPRS)]
+    values.append(math.nan if own is None else tpr_at(own[1], FPRS[0]))
+    bins = Bins(reported.ranking)
+    spread = [_axis_deviations(bins, reported, axis, replicates, rng) for axis in (0, 1)]
+    return [
+        Interval(math.nan, math.nan, math.nan)
+        if math.isnan(value)
+        else crossed_interval(value, *pair, lowest=lowest)
+        for value, *pair, lowest in zip(values, *spread, (-1.0, 0.0, 0.0, 0.0, 0.0), strict=True)
+    ]
+
+
 def _axis_deviations(
-    bins: Bins,
-    decisions: Bools,
-    members: Bools,
-    axis: int,
-    replicates: int,
-    rng: np.random.Generator,
+    bins: Bins, reported: _Reported, axis: int, replicates: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Returns deviations `(4, replicates)` of advantage, AUC and both TPRs, resampling one axis."""
+    """Returns deviations `(5, replicates)` of the values of `_intervals`, resampling one axis."""
+    decisions, members = reported.decisions, reported.members
     units = members.shape[axis]
     weights = resampling_weights(units, replicates, rng)
     # The model, or the example, of each flattened score.
@@ -178,8 +216,23 @@ def _axis_deviations(
         np.count_nonzero(cells, axis=1 - axis) @ weights
         for cells in (decisions & members, members, decisions & ~members, ~members)
     )
-    gap = found / np.maximum(positives, 1) - wrong / np.maximum(negatives, 1)
-    return np.stack([deviations(statistic, units) for statistic in (gap, *curves)])
+    positives, negatives = np.maximum(positives, 1), np.maximum(negatives, 1)
+    own = np.zeros(weights.shape[1])
+    if reported.own is not None and reported.own[0].order.size:
+        above = Bins(reported.own[0], fine=1.0)
+        own = above.found(index, weights, FPRS[0] * negatives) / positives
+    rows = (found / positives - wrong / negatives, *curves, own)
+    return np.stack([deviations(statistic, units) for statistic in rows])
+
+
+def _notes(curve: Roc) -> tuple[str, ...]:
+    notes = ["constant score"] if curve.thresholds.size == 2 else []
+    notes += [f"TPR at FPR {fpr:g} is not resolvable" for fpr in FPRS if not resolves(curve, fpr)]
+    return tuple(notes)
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _require_scored(scores: Floats, members: Bools) -> None:

@@ -25,11 +25,15 @@ class Bins:
 
     In the fine range a bin begins with a non-member and holds the members that follow it, so that
     its end is the best vertex with that many false positives, whatever the weights.
+
+    Args:
+        ranking: At least one score.
+        fine: Share of the ranked non-members that the fine range holds.
     """
 
-    def __init__(self, ranking: Ranking) -> None:
+    def __init__(self, ranking: Ranking, *, fine: float = _FINE_FPR) -> None:
         self._ranking = ranking
-        starts = _bin_starts(ranking)
+        starts = _bin_starts(ranking, fine)
         self._edges = np.append(starts, ranking.scores.size)
         before = np.append(0, np.cumsum(ranking.members))
         self._member_edges = before[self._edges]
@@ -44,11 +48,7 @@ class Bins:
             weights: `(units, R)` how often each sample holds each unit.
             fprs: False positive rates, below 2 %.
         """
-        sorted_units = units[self._ranking.order].astype(np.int32)
-        members = self._ranking.members
-        tp = self._counts(sorted_units[members], self._member_edges, weights)
-        fp = self._counts(sorted_units[~members], self._edges - self._member_edges, weights)
-        columns = np.arange(weights.shape[1])
+        tp, fp = self._both(units, weights)
         positives = np.maximum(tp.sum(0), 1)
         np.cumsum(fp, axis=0, out=fp)
         negatives = np.maximum(fp[-1], 1)
@@ -56,11 +56,30 @@ class Bins:
         above = np.vstack([fp[:1] / 2, (fp[1:] + fp[:-1]) / 2]) / negatives
         area = 1 - np.einsum("br,br->r", tp, above) / positives
         np.cumsum(tp, axis=0, out=tp)
-        rows = [area]
-        for fpr in fprs:
-            passed = np.count_nonzero(fp <= fpr * negatives * (1 + 1e-6), axis=0)
-            rows.append(np.where(passed > 0, tp[passed - 1, columns], 0) / positives)
-        return np.asarray(rows, dtype=np.float64)
+        found = [_found(tp, fp, fpr * negatives) / positives for fpr in fprs]
+        return np.asarray([area, *found], dtype=np.float64)
+
+    def found(
+        self, units: NDArray[np.int64], weights: Weights, allowed: NDArray[np.floating]
+    ) -> Weights:
+        """Returns how many members R weighted samples find, `(R,)`, at so many false positives.
+
+        Args:
+            units: As in `statistics`. The ranking may lack low scores, whose units do not matter.
+            weights: As in `statistics`.
+            allowed: `(R,)` the most false positives.
+        """
+        tp, fp = self._both(units, weights)
+        return _found(np.cumsum(tp, axis=0), np.cumsum(fp, axis=0), allowed)
+
+    def _both(self, units: NDArray[np.int64], weights: Weights) -> tuple[Weights, Weights]:
+        """Returns the members and the non-members in each bin, `(bins, R)`."""
+        sorted_units = units[self._ranking.order].astype(np.int32)
+        members = self._ranking.members
+        return (
+            self._counts(sorted_units[members], self._member_edges, weights),
+            self._counts(sorted_units[~members], self._edges - self._member_edges, weights),
+        )
 
     @staticmethod
     def _counts(units: NDArray[np.int32], edges: NDArray[np.int64], weights: Weights) -> Weights:
@@ -70,17 +89,24 @@ class Bins:
         return np.asarray(contents @ weights)
 
 
-def _bin_starts(ranking: Ranking) -> NDArray[np.int64]:
+def _found(tp: Weights, fp: Weights, allowed: NDArray[np.floating]) -> Weights:
+    """Returns the members above the last bin whose false positives are allowed; from sums."""
+    passed = np.count_nonzero(fp <= allowed * (1 + 1e-6), axis=0)
+    found: Weights = np.where(passed > 0, tp[passed - 1, np.arange(tp.shape[1])], 0)
+    return found
+
+
+def _bin_starts(ranking: Ranking, fine_fpr: float) -> NDArray[np.int64]:
     scores, size = ranking.scores, ranking.scores.size
     groups = np.append(0, 1 + np.flatnonzero(scores[1:] != scores[:-1]))
     outsiders = np.append(0, np.cumsum(~ranking.members))
     before, total = outsiders[groups], outsiders[-1]
     after = np.append(before[1:], total)
-    fine = -(-total // _FINEST)
+    fine = max(1, -(-total // _FINEST))
     coarse = -(-size // _COARSE_BINS)
     # A group opens a bin when it holds the first non-member, or position, of a new stride.
     opens_fine = (after - 1) // fine > (before - 1) // fine
     opens_coarse = groups // coarse > np.append(-1, groups[:-1] // coarse)
-    opens = np.where(before < _FINE_FPR * total, opens_fine, opens_coarse)
+    opens = np.where(before < fine_fpr * total, opens_fine, opens_coarse)
     opens[0] = True
     return groups[opens]

@@ -23,6 +23,10 @@ class Ranking(NamedTuple):
     scores: Floats
     members: Bools
 
+    def pick(self, rows: NDArray[np.int64]) -> "Ranking":
+        """Returns the ranking of some of the sorted scores, given by their ranks, ascending."""
+        return Ranking(self.order[rows], self.scores[rows], self.members[rows])
+
 
 class Roc(NamedTuple):
     """The vertices of an ROC curve, from "nobody" to "everybody is a member".
@@ -88,6 +92,13 @@ def tpr_at(curve: Roc, fpr: float) -> float:
     if not resolves(curve, fpr):
         return float("nan")
     return float(curve.tp[_vertex(curve, fpr)] / curve.positives)
+
+
+def fpr_at(curve: Roc, fpr: float) -> float:
+    """Returns the FPR at the vertex of `tpr_at`, less than `fpr` where scores tie; NaN likewise."""
+    if not resolves(curve, fpr):
+        return float("nan")
+    return float(curve.fp[_vertex(curve, fpr)] / curve.negatives)
 
 
 def precision_at(curve: Roc, fpr: float) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.metrics.roc import Bools, Floats, Roc, roc
+from dpbench.metrics.roc import Bools, Floats, Ranking, Roc, rank, roc_of_ranking
 
 
 def best_threshold(curve: Roc) -> float:
@@ -17,9 +17,16 @@ def best_threshold(curve: Roc) -> float:
     return float(curve.thresholds[1 + np.argmax(gain[: max(1, gain.size - 1)])])
 
 
-def fold_curves(scores: Floats, members: Bools) -> tuple[Roc, Roc]:
-    """Returns the ROC curves of the even and of the odd models of `(M, n)` scores."""
-    return roc(scores[0::2], members[0::2]), roc(scores[1::2], members[1::2])
+def fold_curves(ranking: Ranking, examples: int) -> tuple[Roc, Roc]:
+    """Returns the ROC curves of the even and of the odd models of `(M, n)` scores.
+
+    Args:
+        ranking: The sorted scores, those of all models together.
+        examples: The table's n.
+    """
+    fold = ranking.order.astype(np.int32) // np.int32(examples) % np.int32(2)
+    even, odd = (roc_of_ranking(ranking.pick(np.flatnonzero(fold == number))) for number in (0, 1))
+    return even, odd
 
 
 def decide(scores: Floats, models: NDArray[np.int64], curves: tuple[Roc, Roc]) -> Bools:
@@ -46,5 +53,6 @@ def transferred_advantage(
         source: `(M, n)` scores on which the thresholds are chosen.
         models: Numbers of the models that count.
     """
-    decisions, bits = decide(scores[models], models, fold_curves(source, members)), members[models]
+    curves = fold_curves(rank(source, members), source.shape[1])
+    decisions, bits = decide(scores[models], models, curves), members[models]
     return float(decisions[bits].mean() - decisions[~bits].mean())

@@ -13,7 +13,17 @@ COLUMNS = [
     name + suffix
     for name in ("advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
     for suffix in ("", "_low", "_high")
-] + ["precision_at_fpr_0.01", "epsilon_lower"]
+] + [
+    "precision_at_fpr_0.01",
+    "epsilon_lower",
+    "tpr_at_example_fpr_0.01",
+    "tpr_at_example_fpr_0.01_low",
+    "tpr_at_example_fpr_0.01_high",
+    "realised_example_fpr_0.01",
+    "advantage_top_0.01",
+    "advantage_top_0.01_low",
+    "advantage_top_0.01_high",
+]
 
 
 def simulated(models=12, examples=200, signal=1.0, seed=0):
@@ -25,6 +35,11 @@ def simulated(models=12, examples=200, signal=1.0, seed=0):
 
 def run(scores, members, **options):
     return evaluate(scores, members, rng=np.random.default_rng(0), replicates=40, **options)
+
+
+def numbers(found):
+    """The row without what is unknown, for NaN equals nothing."""
+    return {name: value for name, value in found.row().items() if not math.isnan(value)}
 
 
 def naive_threshold(scores, members):
@@ -99,6 +114,23 @@ def test_row_has_the_columns_of_the_attacks_table():
     assert row["tpr_at_fpr_0.001_low"] == found.tpr_at_fpr_0_001.low
     assert row["epsilon_lower"] == found.epsilon_lower > 0
     assert all(type(value) is float for value in row.values())
+    assert math.isnan(row["tpr_at_example_fpr_0.01"])
+    assert math.isnan(row["realised_example_fpr_0.01"])
+    assert row["advantage_top_0.01_low"] <= row["advantage_top_0.01"]
+
+
+def test_scores_that_use_no_other_bits_say_more():
+    scores, members = simulated(examples=500)
+    usual, found = run(scores, members), run(scores, members, uses_other_bits=False)
+    row = found.row()
+    low, value, high = (row[f"tpr_at_example_fpr_0.01{end}"] for end in ("_low", "", "_high"))
+    assert 0 < low < value < high < 1
+    assert row["realised_example_fpr_0.01"] == pytest.approx(0.01, abs=0.006)
+    assert found.epsilon_lower >= usual.epsilon_lower
+    # Nothing else changes.
+    assert found.advantage == usual.advantage
+    assert found.advantage_top_0_01 == usual.advantage_top_0_01
+    assert found.auc == usual.auc
 
 
 @given(st.integers(0, 2**32), st.floats(0, 3), st.integers(2, 5), st.integers(2, 60))
@@ -113,24 +145,26 @@ def test_intervals_contain_estimates_whatever_the_sample(seed, signal, models, e
 
 def test_same_generator_same_numbers_and_order_of_examples_is_irrelevant():
     scores, members = simulated()
-    first, second = run(scores, members), run(scores, members)
+    first, second = (run(scores, members, uses_other_bits=False) for _ in range(2))
     assert first == second
     order = np.random.default_rng(1).permutation(scores.shape[1])
-    shuffled = run(scores[:, order], members[:, order])
+    shuffled = run(scores[:, order], members[:, order], uses_other_bits=False)
     assert shuffled.advantage.value == pytest.approx(first.advantage.value)
     assert shuffled.auc.value == first.auc.value
-    assert shuffled.epsilon_lower == pytest.approx(first.epsilon_lower)
+    assert shuffled.advantage_top_0_01.value == pytest.approx(first.advantage_top_0_01.value)
+    assert shuffled.tpr_at_example_fpr_0_01.value == first.tpr_at_example_fpr_0_01.value
 
 
 def test_monotone_transforms_change_nothing():
     scores, members = simulated(examples=600)
-    assert run(np.exp(scores), members) == run(scores, members)
+    assert numbers(run(np.exp(scores), members)) == numbers(run(scores, members))
 
 
 def test_single_precision_gives_the_numbers_of_double_precision():
     scores, members = simulated()
     single = scores.astype(np.float32)
-    assert run(single, members) == run(single.astype(float), members)
+    double = run(single.astype(float), members, uses_other_bits=False)
+    assert run(single, members, uses_other_bits=False) == double
 
 
 def test_infinite_scores_are_ranked():

@@ -2,62 +2,163 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, t
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit
+from scipy.stats import norm, t
+from shadow_scores import likelihood_ratio
 
-from dpbench.metrics.lower_bound import epsilon_lower, rate_upper
-from dpbench.metrics.thresholds import fold_curves
+from dpbench.metrics.guesses import Tally
+from dpbench.metrics.lower_bound import SHARES, design_effect, epsilon_lower
+from dpbench.metrics.one_run_limits import one_run_limits
+from dpbench.metrics.roc import rank
 
 
-def bound(scores, members, *, delta=0.0, models=None, source=None):
-    models = np.arange(len(scores)) if models is None else np.asarray(models)
-    selection = (scores, members) if source is None else source
+def bound(scores, members, *, delta=0.0, uses_other_bits=True):
     return epsilon_lower(
-        scores[models],
-        members[models],
-        models=models,
-        curves=fold_curves(*selection),
-        selection=selection,
+        rank(scores, members),
+        examples=scores.shape[1],
         delta=delta,
+        uses_other_bits=uses_other_bits,
     )
 
 
-def randomised_response(rng, epsilons, examples, delta=0.0):
-    """Releases each bit with its model's epsilon, and in the clear with probability delta."""
+def answers(rng, epsilons, examples, delta=0.0):
+    """Randomised response: each bit with its model's epsilon, in the clear with chance delta."""
     members = rng.random((len(epsilons), examples)) < 0.5
-    honest = rng.random(members.shape) < 1 / (1 + np.exp(-np.asarray(epsilons)))[:, None]
+    honest = rng.random(members.shape) < expit(np.asarray(epsilons, dtype=float))[:, None]
     answer = np.where(honest, members, ~members).astype(float)
     in_clear = rng.random(members.shape) < delta
     return np.where(in_clear, np.where(members, 2.0, -1.0), answer), members
 
 
+def naive_bound(scores, members, delta, uses_other_bits):
+    """The same by loops over pairs, sorted by score and then by position."""
+    models, examples = scores.shape
+
+    def limit(half, top, bottom):
+        pairs = [(m, i) for m in range(models) for i in range(half, examples, 2)]
+        pairs.sort(key=lambda pair: (-scores[pair], pair))
+        size = len(pairs)
+        high, low = round(top * size), min(round(bottom * size), size - round(top * size))
+        right = [(i, bool(members[m, i])) for m, i in pairs[:high]]
+        right += [(i, not members[m, i]) for m, i in pairs[size - low :]]
+        if not right:
+            return 0.0
+        hits = sum(is_right for _, is_right in right)
+        effect = 1.0
+        if uses_other_bits:
+            rate = expit(float(one_run_limits(size, len(right), hits)))
+            sums = {}
+            for i, is_right in right:
+                sums[i] = sums.get(i, 0.0) + is_right - rate
+            alone = sum((is_right - rate) ** 2 for _, is_right in right)
+            student = t.ppf(0.95, max(1, len(sums) - 1)) / norm.ppf(0.95)
+            effect = max(1.0, student**2 * sum(x * x for x in sums.values()) / alone)
+        return float(one_run_limits(size / effect, len(right) / effect, hits / effect, delta=delta))
+
+    even, odd = scores[:, 0::2], scores[:, 1::2]
+    if odd.size == 0 or np.ptp(odd) == 0:
+        return 0.0
+    bits, best = members[:, 0::2], -math.inf
+    above = 0.5
+    for cut in sorted(set(even.ravel()), reverse=True)[:-1]:
+        called = even >= cut
+        gain = np.sum(called & bits) * bits.size - bits.sum() * called.sum()
+        if gain > best:
+            best, above = gain, called.mean()
+    ends = [*SHARES, above]
+    others = [*SHARES, 1 - above]
+    choices = list(zip(ends, others, strict=True))
+    choices += [(share, 0.0) for share in ends] + [(0.0, share) for share in others]
+    tried = [limit(0, *choice) for choice in choices]
+    return [limit(1, *choice) for choice in choices], tried
+
+
+@given(st.integers(0, 2**32), st.integers(2, 9), st.integers(2, 30), st.integers(0, 2))
+def test_the_bound_against_a_loop(seed, models, examples, decimals):
+    rng = np.random.default_rng(seed)
+    members = rng.random((models, examples)) < 0.5
+    scores = np.round(rng.normal(size=members.shape) + 2 * members, decimals)
+    for uses_other_bits in (True, False):
+        found = bound(scores, members, uses_other_bits=uses_other_bits)
+        expected = naive_bound(scores, members, 0.0, uses_other_bits)
+        if isinstance(expected, float):
+            assert found == expected
+        else:
+            limits, tried = expected
+            # Choices that tie on the even examples may be told apart by rounding alone.
+            winners = [
+                limit
+                for limit, on_even in zip(limits, tried, strict=True)
+                if on_even >= max(tried) - 1e-9
+            ]
+            assert any(found == pytest.approx(limit, abs=1e-9) for limit in winners)
+
+
+def test_the_bound_with_delta_against_a_loop():
+    scores, members = answers(np.random.default_rng(0), [1.5] * 20, 60)
+    scores += 0.6 * np.random.default_rng(1).normal(size=scores.shape)
+    limits, tried = naive_bound(scores, members, 1e-4, True)
+    found = bound(scores, members, delta=1e-4)
+    # Choices are compared to 1/64 of their limits without delta.
+    near = [
+        limit for limit, on_even in zip(limits, tried, strict=True) if on_even > max(tried) * 0.9
+    ]
+    assert any(found == pytest.approx(limit, abs=1e-6) for limit in near)
+
+
+@pytest.mark.parametrize("rate", [0.6, 0.7, 0.8, 0.79])
+def test_design_effect_against_a_loop(rate):
+    guessed = np.random.default_rng(2).integers(0, 6, size=50)
+    right = np.random.default_rng(3).binomial(guessed, 0.8)
+    excess, alone = 0.0, 0.0
+    for made, hits in zip(guessed.tolist(), right.tolist(), strict=True):
+        guesses = [1 - rate] * hits + [-rate] * (made - hits)
+        excess += sum(guesses) ** 2
+        alone += sum(guess**2 for guess in guesses)
+    student = t.ppf(0.95, np.count_nonzero(guessed) - 1) / norm.ppf(0.95)
+    expected = max(1.0, student**2 * excess / alone)
+    assert design_effect(Tally(guessed - right, right), rate) == pytest.approx(expected)
+
+
+def test_examples_that_are_all_right_or_all_wrong_count_once():
+    right = 16 * (np.random.default_rng(3).random(4000) < 0.8)
+    assert design_effect(Tally(16 - right, right), 0.8) == pytest.approx(16, rel=0.01)
+    # Guesses without any error are as good as their number of examples.
+    without = Tally(np.zeros(4000, int), np.full(4000, 16))
+    assert design_effect(without, 0.99) == pytest.approx(16, rel=0.01)
+
+
+def test_independent_guesses_have_no_design_effect():
+    right = np.random.default_rng(4).binomial(16, 0.8, size=5000)
+    assert design_effect(Tally(16 - right, right), 0.8) == pytest.approx(1, abs=0.06)
+
+
 def test_the_bound_holds_for_randomised_response_with_a_known_epsilon():
-    true, experiments, above, sizes = 1.2, 400, 0, []
+    true, experiments, found = 1.2, 400, []
     for experiment in range(experiments):
-        rng = np.random.default_rng([1, experiment])
-        found = bound(*randomised_response(rng, np.full(24, true), 100))
-        above += found > true
-        sizes.append(found)
-    assert above / experiments <= 0.05
-    # And it is not idle: 1200 answers per fold resolve a fifth of an epsilon.
-    assert np.median(sizes) > true - 0.35
+        scores, members = answers(np.random.default_rng([1, experiment]), np.full(24, true), 100)
+        found.append([bound(scores, members, uses_other_bits=other) for other in (True, False)])
+    above = np.mean(np.array(found) > true, axis=0)
+    assert np.all(above <= 0.05)
+    # And it is not idle: 1200 guesses resolve a fifth of an epsilon.
+    assert np.all(np.median(found, axis=0) > true - 0.35)
 
 
-def test_the_bound_holds_when_models_leak_differently():
-    """Ten models in a hundred leak everything; the average rates obey this epsilon and no less."""
-    experiments, above = 400, 0
-    average = 0.9 / (1 + math.exp(-0.5)) + 0.1 / (1 + math.exp(-4))
-    true = math.log(average / (1 - average))
+def test_models_that_leak_differently_obey_the_largest_epsilon():
+    experiments, above = 300, 0
     for experiment in range(experiments):
         rng = np.random.default_rng([2, experiment])
-        epsilons = np.where(rng.random(40) < 0.1, 4.0, 0.5)
-        above += bound(*randomised_response(rng, epsilons, 60)) > true
+        epsilons = np.where(rng.random(40) < 0.5, 2.0, 0.5)
+        above += bound(*answers(rng, epsilons, 60), uses_other_bits=False) > 2.0
     assert above / experiments <= 0.05
 
 
 def test_the_bound_holds_for_continuous_scores_with_model_offsets():
     """Gaussian scores of mu 1 satisfy (epsilon, delta)-DP with epsilon 4.3772 at delta 1e-5."""
     above = 0
-    for experiment in range(200):
+    for experiment in range(100):
         rng = np.random.default_rng([3, experiment])
         members = rng.random((16, 200)) < 0.5
         offsets = 0.5 * rng.normal(size=(16, 1))
@@ -66,94 +167,128 @@ def test_the_bound_holds_for_continuous_scores_with_model_offsets():
     assert above == 0
 
 
-def test_guessing_proves_nothing():
+@pytest.mark.parametrize("models", [2, 16])
+def test_guessing_proves_nothing(models):
     above = 0
-    for experiment in range(200):
-        rng = np.random.default_rng([4, experiment])
-        members = rng.random((16, 100)) < 0.5
-        above += bound(rng.normal(size=members.shape), members) > 0
-    assert above / 200 <= 0.05
+    for experiment in range(300):
+        rng = np.random.default_rng([4, models, experiment])
+        members = rng.random((models, 100)) < 0.5
+        above += bound(rng.normal(size=members.shape), members, uses_other_bits=False) > 0
+    assert above / 300 <= 0.05
+
+
+def test_shadows_that_are_targets_too_break_the_bare_theorem_only():
+    """Online LiRA on 64 models that leak nothing: its guesses on an example are right together."""
+    found = []
+    for experiment in range(400):
+        rng = np.random.default_rng([13, experiment])
+        members = rng.random((64, 80)) < 0.5
+        phi = rng.normal(size=members.shape) + 0.5 * rng.normal(size=(64, 1))
+        scores = likelihood_ratio(phi, members)
+        found.append([bound(scores, members, uses_other_bits=use) for use in (True, False)])
+    with_effect, bare = np.mean(np.array(found) > 0, axis=0)
+    assert with_effect <= 0.05
+    assert bare > 0.05, "the experiment would not notice guesses that hang together"
+
+
+def test_examples_that_are_guessed_by_one_coin():
+    """All models' guesses on an example are right, or all wrong: the worst case."""
+    true, experiments, found = 1.0, 300, []
+    for experiment in range(experiments):
+        rng = np.random.default_rng([5, experiment])
+        members = rng.random((16, 120)) < 0.5
+        says = np.where(rng.random(120) < expit(true), members, ~members)
+        scores = np.where(says, 1, -1) * rng.random(members.shape)
+        found.append([bound(scores, members, uses_other_bits=use) for use in (True, False)])
+    with_effect, bare = np.mean(np.array(found) > true, axis=0)
+    assert with_effect <= 0.05
+    assert bare > 0.2
+
+
+def test_the_bound_holds_for_lira_on_randomised_response():
+    """The shadows know which way an example answers, so every guess has the largest odds."""
+    true, experiments, above, sizes = 1.0, 200, 0, []
+    for experiment in range(experiments):
+        rng = np.random.default_rng([6, experiment])
+        answered, members = answers(rng, np.full(64, true), 60)
+        difficulty, offset = rng.normal(size=(1, 60)), 0.5 * rng.normal(size=(64, 1))
+        phi = 2 * answered + difficulty + offset
+        found = bound(likelihood_ratio(phi, members), members)
+        above += found > true
+        sizes.append(found)
+    assert above / experiments <= 0.05
+    assert np.median(sizes) > true - 0.35
 
 
 def test_delta_is_not_mistaken_for_epsilon():
     rng = np.random.default_rng(5)
-    scores, members = randomised_response(rng, np.full(40, 0.0), 1000, delta=0.6)
+    scores, members = answers(rng, np.full(40, 0.0), 1000, delta=0.6)
     assert bound(scores, members) > 1
     assert bound(scores, members, delta=0.6) == 0
 
 
-def test_a_perfect_attack_is_limited_by_the_number_of_models():
-    rng = np.random.default_rng(6)
-    members = rng.random((64, 1000)) < 0.5
-    found = bound(members.astype(float), members)
-    limit = 1 - 0.025 ** (1 / 32)
-    assert found == pytest.approx(math.log((1 - limit) / limit))
-    # Continuous scores let a threshold be chosen that makes a countable number of errors.
-    found = bound(members + 0.1 * rng.random(members.shape), members)
-    assert 4 < found < 8
+def test_delta_costs_little_where_many_errors_are_made():
+    scores, members = answers(np.random.default_rng(6), np.full(40, 1.0), 1000)
+    exact, allowed = bound(scores, members), bound(scores, members, delta=1e-5)
+    assert 0.98 * exact < allowed < exact
 
 
-def test_two_models_prove_nothing():
-    members = np.random.default_rng(7).random((2, 1000)) < 0.5
-    assert bound(members.astype(float), members) == 0
+@pytest.mark.parametrize("delta", [0.0, 1e-6])
+def test_a_perfect_attack_is_limited_by_the_number_of_examples(delta):
+    members = np.random.default_rng(7).random((64, 1000)) < 0.5
+    scores = members + 0.1 * np.random.default_rng(8).random(members.shape)
+    found, bare = (bound(scores, members, delta=delta, uses_other_bits=x) for x in (True, False))
+    assert 4.5 < found < bare
+    assert delta > 0 or bare < math.log(32_000 / 2.9)
+    single = bound(scores[:1], members[:1], delta=delta)
+    assert 0 < single < math.log(500 / 2.9)
 
 
-def test_only_held_out_models_of_the_reported_half_count():
-    rng = np.random.default_rng(8)
-    scores, members = randomised_response(rng, np.full(40, 2.0), 200)
-    even, odd = np.arange(0, 40, 2), np.arange(1, 40, 2)
-    assert bound(scores, members) == bound(scores, members, models=odd)
-    spoiled = scores.copy()
-    spoiled[even] = rng.permuted(spoiled[even], axis=1)
-    # The even half decides the threshold of the odd one, never its counts.
-    assert bound(spoiled, members, models=odd) == pytest.approx(
-        bound(scores, members, models=odd), abs=1e-12
-    )
-    assert bound(spoiled, members, models=even) < 0.5 < bound(scores, members, models=even)
-
-
-def test_the_threshold_is_not_chosen_on_the_models_it_is_judged_by():
-    members = np.random.default_rng(12).random((40, 300)) < 0.5
+def test_scores_that_say_nothing_prove_nothing():
+    members = np.random.default_rng(9).random((16, 300)) < 0.5
+    assert bound(np.zeros(members.shape), members) == 0
+    # Known on the even examples, constant on the odd ones.
     scores = members.astype(float)
-    scores[0::2] = 5.0
-    # All that even models teach is "members score 5", which no odd model does.
+    scores[:, 1::2] = 0.5
     assert bound(scores, members) == 0
-    assert bound(scores[1:], members[1:]) == 0
+    assert bound(members[:, :1].astype(float), members[:, :1]) == 0
 
 
-def test_a_static_attacker_chooses_thresholds_elsewhere():
-    rng = np.random.default_rng(9)
-    members = rng.random((40, 300)) < 0.5
-    shifted = members + rng.normal(size=members.shape)
-    source = shifted + 100
-    assert bound(shifted, members) > 0.5
-    assert bound(shifted, members, source=(source, members)) == 0
-
-
-def test_rate_limit_is_students_where_all_models_err():
-    errors, trials = np.array([30, 40, 50, 44]), np.full(4, 100)
-    expected = 0.41 + t.ppf(0.975, 3) * np.std(errors / 100, ddof=1) / 2
-    assert rate_upper(errors, trials) == pytest.approx(expected)
-
-
-def test_rate_limit_is_at_least_the_pooled_binomial_one():
-    errors, trials = np.full(10, 5), np.full(10, 100)
-    pooled = binomtest(50, 1000).proportion_ci(0.95, "exact").high
-    assert rate_upper(errors, trials) == pytest.approx(pooled)
-
-
-def test_rate_limit_without_errors_counts_models_not_examples():
-    many = rate_upper(np.zeros(20, dtype=int), np.full(20, 10_000))
-    assert many == pytest.approx(1 - 0.025 ** (1 / 20))
-    assert rate_upper(np.zeros(1, dtype=int), np.full(1, 10_000)) == 1
-    assert rate_upper(np.zeros(5, dtype=int), np.zeros(5, dtype=int)) == 1
-
-
-def test_rate_limit_covers_errors_that_only_few_models_make():
-    """One model in twenty errs on everything: the mean rate is 0.05, whatever the others show."""
-    below, experiments = 0, 2000
+def test_only_the_odd_examples_are_guessed():
     rng = np.random.default_rng(10)
-    for _ in range(experiments):
-        errors = np.where(rng.random(32) < 0.05, 100, 0)
-        below += rate_upper(errors, np.full(32, 100)) < 0.05
-    assert below / experiments <= 0.03
+    scores, members = answers(rng, np.full(40, 2.0), 200)
+    even, odd = scores.copy(), scores.copy()
+    even[:, 0::2], odd[:, 1::2] = rng.permuted(scores[:, 0::2]), rng.permuted(scores[:, 1::2])
+    assert bound(even, members) > 1.5
+    assert bound(odd, members) < 0.3
+
+
+def test_the_guesses_are_not_chosen_by_the_bits_they_are_judged_by():
+    """The best choice on the odd examples is another than on the even ones, which decide."""
+    rng = np.random.default_rng(11)
+    members = rng.random((40, 400)) < 0.5
+    scores = rng.normal(size=members.shape)
+    top = scores > np.quantile(scores, 0.995)
+    scores[top & ~members & (np.arange(400) % 2 == 1)] *= -1
+    assert bound(scores, members, uses_other_bits=False) < 1
+    swapped = np.roll(scores, 1, axis=1), np.roll(members, 1, axis=1)
+    assert bound(*swapped, uses_other_bits=False) < 0.2
+
+
+@pytest.mark.parametrize("uses_other_bits", [True, False])
+def test_labels_alone_leave_massive_ties(uses_other_bits):
+    rng = np.random.default_rng(12)
+    members = rng.random((40, 1000)) < 0.5
+    right = (rng.random(members.shape) < np.where(members, 0.99, 0.7)).astype(float)
+    # Who is misclassified is a non-member at odds of 30; the other side says little.
+    found = bound(right, members, uses_other_bits=uses_other_bits)
+    assert math.log(30) - 0.6 < found < math.log(30)
+
+
+def test_monotone_transforms_and_precision_change_nothing():
+    rng = np.random.default_rng(13)
+    members = rng.random((20, 100)) < 0.5
+    scores = (members + rng.normal(size=members.shape)).astype(np.float32)
+    expected = bound(scores, members)
+    assert bound(scores.astype(float), members) == expected
+    assert bound(np.exp(scores.astype(float)), members) == expected

@@ -63,3 +63,26 @@ def test_constant_scores():
     found = bins.statistics(unit_index((3, 8), 0), weights, (0.01,))
     assert found[0] == pytest.approx(0.5)
     assert np.all(found[1] == 0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_members_found_by_the_highest_scores_alone(axis):
+    """The rest need not be ranked if their false positives are never allowed."""
+    rng = np.random.default_rng(6)
+    members = rng.random((20, 300)) < 0.5
+    scores = np.round(rng.normal(size=members.shape) + members, 2)
+    weights = resampling_weights(members.shape[axis], 6, rng)
+    ranking = rank(scores, members)
+    some = ranking.pick(np.flatnonzero(ranking.scores > 1.2))
+    negatives = np.count_nonzero(~members, axis=1 - axis) @ weights
+    found = Bins(some, fine=1.0).found(unit_index(members.shape, axis), weights, 0.02 * negatives)
+    for column in range(7):
+        samples = repeated(scores, members, weights[:, column], axis)
+        expected = tpr_at(roc(*samples), 0.02) * np.count_nonzero(samples[1])
+        assert found[column] == pytest.approx(expected)
+
+
+def test_no_false_positive_to_count():
+    ranking = rank(np.array([[3.0, 2.0]]), np.array([[True, True]]))
+    found = Bins(ranking, fine=1.0).found(np.arange(2), np.ones((2, 3), np.float32), np.zeros(3))
+    assert np.array_equal(found, [2, 2, 2])

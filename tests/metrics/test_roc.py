@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dpbench import metrics
+from dpbench.metrics.roc import fpr_at
 
 # Few distinct values, so that ties are common; infinities are scores like any other.
 values = st.sampled_from([-np.inf, -3.0, -1.0, 0.0, 0.5, 1.0, 2.0, np.inf])
@@ -110,6 +111,8 @@ def test_precision_is_that_of_the_chosen_vertex():
     members = np.arange(300) < 100
     curve = metrics.roc(scores, members)
     assert metrics.tpr_at(curve, 0.01) == 0.3
+    assert fpr_at(curve, 0.01) == 0.005
+    assert np.isnan(fpr_at(curve, 0.001))
     assert metrics.precision_at(curve, 0.01) == pytest.approx(0.3 / (0.3 + 0.005))
     assert np.isnan(metrics.precision_at(metrics.roc(0 * scores, members), 0.01))
     assert np.isnan(metrics.precision_at(curve, 0.001))

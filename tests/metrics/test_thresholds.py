@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dpbench.metrics.roc import roc
+from dpbench.metrics.roc import rank, roc
 from dpbench.metrics.thresholds import best_threshold, decide, fold_curves
 
 
@@ -35,7 +35,7 @@ def test_a_constant_score_calls_everybody_a_member():
 def test_each_fold_uses_the_threshold_of_the_other():
     scores = np.array([[0.0, 1.0], [10.0, 11.0], [0.0, 1.0], [10.0, 11.0]])
     members = np.tile([False, True], (4, 1))
-    curves = fold_curves(scores, members)
+    curves = fold_curves(rank(scores, members), scores.shape[1])
     assert [best_threshold(curve) for curve in curves] == [1.0, 11.0]
     decided = decide(scores, np.arange(4), curves)
     # Even models never reach 11, odd models always reach 1.

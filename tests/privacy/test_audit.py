@@ -2,9 +2,20 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import ndtr, ndtri
 from scipy.stats import binom, binomtest
 
 from dpbench import privacy
+from dpbench.privacy.audit import (
+    clopper_pearson_upper,
+    epsilons_from_rates,
+    epsilons_from_total,
+    mus_from_rates,
+    mus_from_total,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +74,8 @@ def test_two_outcome_conversion_reaches_the_reference_values(
 
 
 @pytest.mark.parametrize(
-    ("runs", "ceiling"), [(10, 0.81), (50, 2.57), (100, 3.28), (500, 4.91), (1000, 5.60)]
+    ("runs", "ceiling"),
+    [(10, 0.81), (20, 1.60), (50, 2.57), (100, 3.28), (200, 3.98), (500, 4.91), (1000, 5.60)],
 )
 def test_ceiling_of_error_free_runs(runs, ceiling):
     limit = float(privacy.clopper_pearson_upper(0, runs))
@@ -90,3 +102,58 @@ def test_gaussian_conversion_reaches_the_reference_value():
     mu = privacy.mu_from_rates(fpr_upper=0.003682, fnr_upper=0.531451)
     assert mu == pytest.approx(2.6010, abs=1e-3)
     assert privacy.epsilon_gaussian(1e-5, mu) == pytest.approx(13.887, abs=1e-2)
+
+
+rates = st.floats(1e-6, 1 - 1e-6)
+deltas = st.sampled_from([0.0, 1e-5, 0.1])
+
+
+@given(fpr=rates, fnr=rates, delta=deltas)
+def test_arrays_of_rates_give_what_single_rates_give(fpr, fnr, delta):
+    single = privacy.epsilon_from_rates(fpr_upper=fpr, fnr_upper=fnr, delta=delta)
+    assert epsilons_from_rates([fpr, 0.5], [fnr, 0.5], delta).tolist() == [single, 0.0]
+    mu = privacy.mu_from_rates(fpr_upper=fpr, fnr_upper=fnr)
+    assert mus_from_rates([fpr, 0.5], [fnr, 0.5]).tolist() == [mu, 0.0]
+
+
+@given(fpr=rates, fnr=rates, delta=deltas, more=st.floats(0, 0.5))
+def test_more_errors_refute_less(fpr, fnr, delta, more):
+    worse = min(1.0, fpr + more)
+    assert epsilons_from_rates(worse, fnr, delta) <= epsilons_from_rates(fpr, fnr, delta) + 1e-12
+    assert mus_from_rates(worse, fnr) <= mus_from_rates(fpr, fnr) + 1e-12
+    assert mus_from_total(worse) <= mus_from_total(fpr) + 1e-12
+
+
+@given(epsilon=st.floats(0.01, 12), share=st.floats(0.05, 0.95), delta=deltas)
+def test_the_least_total_error_of_a_private_mechanism_refutes_its_epsilon_and_no_more(
+    epsilon, share, delta
+):
+    """The least error is looked for on a fine grid of the attack's FPR."""
+    fpr = np.append(np.linspace(0, 1, 4001), (1 - delta) / (1 + math.exp(epsilon)))
+    fnr = 1 - privacy.tpr_epsilon(fpr, epsilon, delta)
+    least = np.min((1 - share) * fpr + share * fnr)
+    found = float(epsilons_from_total(least, share, delta))
+    assert found <= epsilon + 1e-9
+    inside = (1 - delta) / (1 + math.exp(epsilon)) < (1 - delta) * min(share, 1 - share)
+    assert found == pytest.approx(epsilon if inside else 0.0, abs=1e-6)
+
+
+@given(mu=st.floats(0.3, 8), share=st.floats(0.1, 0.9))
+def test_the_least_total_error_of_a_gaussian_mechanism_refutes_its_mu_and_no_more(mu, share):
+    def error(cut):
+        return (1 - share) * ndtr(-cut) + share * ndtr(cut - mu)
+
+    least = minimize_scalar(error, bounds=(-20, 20 + mu), method="bounded").fun
+    if least < 0.999 * min(share, 1 - share):
+        assert float(mus_from_total(least, share)) == pytest.approx(mu, rel=1e-3)
+
+
+def test_the_total_error_of_balanced_gaussians_has_a_closed_form():
+    assert float(mus_from_total(0.3085)) == pytest.approx(-2 * ndtri(0.3085), abs=1e-9)
+    assert mus_from_total([0.5, 0.6, 0.0]).tolist() == [0, 0, pytest.approx(40.0)]
+    assert epsilons_from_total([0.5, 0.6]).tolist() == [0, 0]
+    # 64 trials without an error prove more in one count than in two.
+    together = float(epsilons_from_total(clopper_pearson_upper(0, 64, 0.05)))
+    apart = float(epsilons_from_rates(*[clopper_pearson_upper(0, 32)] * 2))
+    assert together == pytest.approx(3.04, abs=5e-3)
+    assert apart == pytest.approx(2.10, abs=5e-3)
