@@ -138,17 +138,23 @@ def misuse() -> list[dict[str, Any]]:
         return median_audit([audit_one_run(run, confidence=0.975) for run in runs]).epsilon
 
     nothing = "ignores its data"
-    sampled = privacy.SampledGaussian(noise_multiplier=0.5, sampling_rate=0.1, steps=1).event()
-    rows = [
+    return [
         measured("best of all thresholds", nothing, all_thresholds, balanced_noise, 0.0, "-"),
         measured("CP over all pairs", "reveals all w.p. 0.1", all_pairs, revealing, 0.0, "-"),
         measured("CP, one pair per model", "reveals all w.p. 0.1", one_each, revealing, 0.0, "-"),
         measured("leave-one-out, pooled", nothing, pooled, shadowed, 0.0, "-"),
         measured("leave-one-out, median", nothing, median, shadowed, 0.0, "-", repeats=500),
+        *conversions_of_a_sampled_step(),
     ]
+
+
+def conversions_of_a_sampled_step() -> list[dict[str, Any]]:
+    """The Gaussian conversion where it does not belong."""
+    event = privacy.SampledGaussian(noise_multiplier=0.5, sampling_rate=0.1, steps=1).event()
+    rows = []
     threshold = Explicit(threshold=2.326 * 0.5)
     for delta in (0.03, 1e-5):
-        true = privacy.epsilon(sampled, delta)
+        true = privacy.epsilon(event, delta)
         for audit in (audit_gaussian, audit_clopper_pearson):
             found = of_trials(audit, delta=delta, choice=threshold)
             what = f"one sampled step, delta {delta:g}"

@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dpbench.cli.audit import audit
 from dpbench.cli.bound import bound
 from dpbench.cli.console import console
-from dpbench.cli_audit import audit
 from dpbench.errors import UserError
 
 app = typer.Typer(

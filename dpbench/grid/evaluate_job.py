@@ -22,11 +22,13 @@ class EvaluateJob(Job):
         scores: Key of the attack job.
         source: Key of the attack job whose scores the adversary calibrates its threshold on.
         delta: Delta of the cell's claim.
+        uses_other_bits: The attack scored a model with the bits of the others, as shadows.
     """
 
     scores: str
     source: str
     delta: float
+    uses_other_bits: bool
 
     @property
     def kind(self) -> str:
@@ -41,7 +43,7 @@ class EvaluateJob(Job):
         )
         if np.ptp(scores) == 0 and np.ptp(source) == 0:
             raise NotApplicable("every score is equal: the attack decided nothing")
-        row = _evaluate(context, scores, source, self.delta)
+        row = _evaluate(context, scores, source, self)
         advantage = transferred_advantage(
             scores,
             context.challenge_members,
@@ -73,7 +75,7 @@ class BestJob(Job):
         winner = max(finished, key=lambda number: (advantages[number], -number))
         job = self.candidates[winner]
         scores, source = store.array(job.scores, "scores"), store.array(job.source, "scores")
-        row = _evaluate(context, scores, source, job.delta, _fold(context, _REPORT))
+        row = _evaluate(context, scores, source, job, _fold(context, _REPORT))
         return Output(row | {"winner": winner})
 
 
@@ -85,7 +87,7 @@ def _evaluate(
     context: Context,
     scores: NDArray[np.floating],
     source: NDArray[np.floating],
-    delta: float,
+    job: EvaluateJob,
     models: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
     members = context.challenge_members
@@ -94,7 +96,8 @@ def _evaluate(
         members,
         source_scores=source,
         source_members=members,
-        delta=delta,
+        delta=job.delta,
+        uses_other_bits=job.uses_other_bits,
         rng=rng_for(context.grid.seed, "bootstrap"),
         models=models,
     )

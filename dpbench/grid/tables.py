@@ -24,11 +24,14 @@ CELL_COLUMNS = (
     "canary_epsilon", "canary_bound_advantage_mechanism", "canary_status", "canary_reason",
 )  # fmt: skip
 _METRICS = ("advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+_EXPOSED = ("advantage_top_0.01", "tpr_at_example_fpr_0.01")
 _CANARY_METRICS = ("advantage", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 ATTACK_COLUMNS = (
     "cell", "attack", "attack_params", "access", "knowledge", "shadows", "queries",
     *(f"{metric}{end}" for metric in _METRICS for end in ("", "_low", "_high")),
     "precision_at_fpr_0.01", "epsilon_lower", "violates_bound", "seconds", "status", "reason",
+    *(f"{metric}{end}" for metric in _EXPOSED for end in ("", "_low", "_high")),
+    "realised_example_fpr_0.01",
     "canary_attack",
     *(f"canary_{metric}{end}" for metric in _CANARY_METRICS for end in ("", "_low", "_high")),
     "canary_epsilon_lower", "canary_violates_bound", "canary_status", "canary_reason",

@@ -97,8 +97,11 @@ def test_the_bound_against_a_loop(seed, models, examples, decimals):
 
 
 def test_the_bound_with_delta_against_a_loop():
-    scores, members = answers(np.random.default_rng(0), [1.5] * 20, 60)
-    scores += 0.6 * np.random.default_rng(1).normal(size=scores.shape)
+    rng = np.random.default_rng(0)
+    members = rng.random((20, 60)) < 0.5
+    # An example is mostly right, or mostly wrong, so that there is a design effect.
+    says = np.where(rng.random(60) < 0.9, members, ~members)
+    scores = 2 * says + rng.normal(size=members.shape)
     limits, tried = naive_bound(scores, members, 1e-4, True)
     found = bound(scores, members, delta=1e-4)
     # Choices are compared to 1/64 of their limits without delta.
@@ -251,6 +254,8 @@ def test_scores_that_say_nothing_prove_nothing():
     scores = members.astype(float)
     scores[:, 1::2] = 0.5
     assert bound(scores, members) == 0
+    # Not even where the order of equal scores happens to be that of the bits.
+    assert bound(np.zeros(members.shape), np.sort(members, axis=0)[::-1]) == 0
     assert bound(members[:, :1].astype(float), members[:, :1]) == 0
 
 

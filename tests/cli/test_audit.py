@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dpbench.audit_metrics import pair_metrics
-from dpbench.audit_rows import Row
-from dpbench.cli_audit import audit, audit_rows
+from dpbench.cli.audit import audit
+from dpbench.cli.audit_file import audit_rows
+from dpbench.cli.audit_metrics import pair_metrics
+from dpbench.cli.audit_rows import Row
 from dpbench.errors import UserError
 from dpbench.privacy.canaries import OneRun
 from dpbench.privacy.clopper_pearson import audit_clopper_pearson

@@ -3,16 +3,20 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dpbench.audit_rows import Bits, Row, Shadows, pair_bounds, table_bounds
-from dpbench.errors import UserError
-from dpbench.privacy.score_file import ScoreFile
+from dpbench.cli.console import console
+
+if TYPE_CHECKING:
+    from dpbench.cli.audit_rows import Row
+    from dpbench.privacy.score_file import ScoreFile
+
+Bits = Literal["one-run", "independent-models"]
+Shadows = Literal["leave-one-out", "none"]
 
 
 def audit(
@@ -40,6 +44,9 @@ def audit(
     ] = None,
 ) -> None:
     """Show how well scores tell members apart, and every lower bound on epsilon they prove."""
+    from dpbench.cli.audit_file import audit_rows
+    from dpbench.privacy.score_file import ScoreFile
+
     data = ScoreFile.read(file).at(delta)
     rows = audit_rows(data, bits=bits, shadows=shadows, seed=seed)
     _show(rows, title=f"{file}: scores {data.scores.shape}, delta {data.delta:g}")
@@ -51,52 +58,8 @@ def audit(
         json_file.write_text(json.dumps(_document(file, data, rows), indent=1) + "\n")
 
 
-def audit_rows(
-    data: ScoreFile, *, bits: Bits | None = None, shadows: Shadows | None = None, seed: int = 0
-) -> list[Row]:
-    """Returns all metrics and all lower bounds on epsilon of a file.
-
-    What is not said is read in the way that cannot claim too much.
-
-    Args:
-        data: The file.
-        bits: For `(k,)` scores, whether all pairs are of one model (assumed if None) or each has
-            its own.
-        shadows: For `(M, n)` scores, whether those of a model were computed with the bits of other
-            models (assumed if None) or not.
-        seed: For splits, draws and ties.
-
-    Raises:
-        UserError: An option does not fit the shape of the scores.
-    """
-    from dpbench.audit_metrics import FEWEST_MODELS, pair_metrics, table_metrics
-
-    if data.scores.ndim == 1:
-        _refuse("--shadows", shadows, shape="(k,)", fits="(M, n)")
-        own = bits == "independent-models"
-        covers = "each pair has its own model" if own else "covers other examples, not other models"
-        bounds = pair_bounds(data, bits=bits or "one-run", seed=seed)
-        return [*pair_metrics(data, covers=covers, seed=seed), *bounds]
-    _refuse("--bits", bits, shape="(M, n)", fits="(k,)")
-    reading: Shadows = shadows or "leave-one-out"
-    bounds = table_bounds(data, shadows=reading, seed=seed)
-    if len(data.scores) >= FEWEST_MODELS:
-        return [*table_metrics(data, shadows=reading, seed=seed), *bounds]
-    covers = f"too few models ({len(data.scores)}) to cover others: covers other examples"
-    return [*pair_metrics(data, covers=covers, seed=seed), *bounds]
-
-
-def _refuse(option: str, value: str | None, *, shape: str, fits: str) -> None:
-    if value is not None:
-        raise UserError(
-            f"{option} {value}: the scores have shape {shape}",
-            allowed=f"{option} with scores of shape {fits}",
-        )
-
-
-def _show(rows: list[Row], *, title: str) -> None:
-    console = Console()
-    console = console if console.is_terminal else Console(width=200, soft_wrap=True)
+def _show(rows: "list[Row]", *, title: str) -> None:
+    screen = console()
     metrics = Table("metric", "value", "95 % interval", "which", title=escape(title))
     bounds = Table("method", "epsilon >=", "counted", "assumes", title="95 % lower bounds")
     for row in rows:
@@ -106,15 +69,15 @@ def _show(rows: list[Row], *, title: str) -> None:
             metrics.add_row(row.name, _number(row.value), interval, note)
         else:
             bounds.add_row(row.name, _number(row.value), row.counts, note)
-    console.print(metrics)
-    console.print(bounds)
+    screen.print(metrics)
+    screen.print(bounds)
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _document(file: Path, data: ScoreFile, rows: list[Row]) -> dict[str, Any]:
+def _document(file: Path, data: "ScoreFile", rows: "list[Row]") -> dict[str, Any]:
     return {
         "file": str(file),
         "shape": list(data.scores.shape),

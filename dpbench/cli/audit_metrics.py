@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench import metrics
-from dpbench.audit_rows import Row, Shadows
+from dpbench.cli.audit import Shadows
+from dpbench.cli.audit_rows import Row
 from dpbench.metrics.evaluate import FPRS
 from dpbench.metrics.intervals import Interval, crossed_interval, deviations, resampling_weights
 from dpbench.metrics.replicates import Bins

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from dpbench.cli.audit import Bits, Shadows
 from dpbench.errors import UserError
 from dpbench.privacy.audit_result import AuditResult, Errors, median_audit
 from dpbench.privacy.bayesian import audit_bayesian
@@ -17,9 +18,6 @@ from dpbench.privacy.one_run_fdp import audit_one_run_gaussian
 from dpbench.privacy.score_file import ScoreFile
 from dpbench.privacy.trials import Trials
 from dpbench.seeds import rng_for
-
-Bits = Literal["one-run", "independent-models"]
-Shadows = Literal["leave-one-out", "none"]
 
 _Audit = Callable[..., AuditResult]
 
