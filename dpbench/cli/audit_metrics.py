@@ -55,16 +55,22 @@ def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[R
     """Returns the metrics of M models, as in a run's table, and its lower bound on epsilon."""
     rng = rng_for(seed, "audit metrics")
     try:
-        found = metrics.evaluate(data.scores, data.members, delta=data.delta, rng=rng)
+        found = metrics.evaluate(
+            data.scores,
+            data.members,
+            delta=data.delta,
+            rng=rng,
+            uses_other_bits=shadows == "leave-one-out",
+        )
     except ValueError as error:
         return [Row(kind="metric", name=name, reason=str(error)) for name in (*NAMES, BALANCED)]
     intervals = (found.advantage, found.auc, found.tpr_at_fpr_0_01, found.tpr_at_fpr_0_001)
-    assumes = "models are independent; Student's limits (approximate)"
+    assumes = "models are independent, bits were independent fair coins"
     if shadows == "leave-one-out":
-        assumes += "; the models' dependence through shared shadows is not counted"
+        assumes += "; dependence through shared shadows is measured (approximate)"
     bound = Row(
         kind="epsilon",
-        name="rates by model (epsilon_lower of a run)",
+        name="one-run, all models (epsilon_lower of a run)",
         value=found.epsilon_lower,
         assumes=assumes,
     )

@@ -173,7 +173,7 @@ def test_models_are_taken_to_be_each_others_shadows_unless_said_otherwise():
         assert rows[method].value is None
         assert "--shadows none" in rows[method].reason
     assert rows["one-run, median of 8"].value > 0
-    assert "shared shadows" in rows["rates by model (epsilon_lower of a run)"].assumes
+    assert "shared shadows" in rows["one-run, all models (epsilon_lower of a run)"].assumes
     free = epsilons(audit_rows(given, shadows="none"))
     assert list(free) == list(rows)
     assert free["one-run, pooled"].value > rows["one-run, median of 8"].value
