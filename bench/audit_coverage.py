@@ -1,6 +1,6 @@
 """How often each audit is wrong, and how close it comes: the numbers of docs/audits.md.
 
-    python -m bench.audit_coverage     # prints three tables, writes bench/out/audit_*.csv
+    python -m bench.audit_coverage     # prints four tables, writes bench/out/audit_*.csv
 
 Every experiment is made on a mechanism whose epsilon is known, with thresholds, splits and guesses
 chosen as the code chooses them. `wrong` is the share of experiments whose bound exceeds the true
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from dpbench import privacy
 from dpbench.privacy import bayesian, one_run, one_run_fdp
-from dpbench.privacy.audit_result import AuditResult, median_audit
-from dpbench.privacy.bayesian import audit_bayesian
+from dpbench.privacy.audit_result import AuditResult, Errors, median_audit
+from dpbench.privacy.bayesian import audit_bayesian, posterior_mass
 from dpbench.privacy.canaries import Guesses, OneRun
 from dpbench.privacy.clopper_pearson import audit_clopper_pearson, conversions
 from dpbench.privacy.gaussian import epsilon_gaussian
@@ -53,6 +54,7 @@ def main() -> None:
         ("coverage", coverage()),
         ("tightness", tightness()),
         ("misuse", misuse()),
+        ("bayesian", bayesian_by_enumeration()),
     ):
         frame = pd.DataFrame(table)
         frame.to_csv(OUT / f"audit_{name}.csv", index=False)
@@ -164,6 +166,31 @@ def conversions_of_a_sampled_step() -> list[dict[str, Any]]:
                 )
             )
     return rows
+
+
+def bayesian_by_enumeration() -> list[dict[str, Any]]:
+    """How often the Bayesian bound is wrong at fixed rates on the edge of the region, exactly."""
+    rows = []
+    for epsilon in (0.5, 1.0, 2.0, 4.0):
+        corner = 1 / (1 + math.exp(epsilon))
+        for trials in (100, 300):
+            for fpr, where in ((corner, "corner"), (corner / 2, "edge")):
+                fnr = 1 - fpr * math.exp(epsilon)
+                wrong = bayesian_failures(epsilon, trials, fpr, fnr)
+                row = {"epsilon": epsilon, "trials of each kind": trials, "rates": where}
+                rows.append(row | {"wrong": f"{100 * wrong:.1f} %"})
+    return rows
+
+
+def bayesian_failures(epsilon: float, trials: int, fpr: float, fnr: float) -> float:
+    """Returns the probability of counts whose posterior refutes the true epsilon."""
+    counts = np.arange(trials + 1)
+    weights = np.outer(binom.pmf(counts, trials, fpr), binom.pmf(counts, trials, fnr))
+    return sum(
+        float(weights[wrong, missed])
+        for wrong, missed in np.argwhere(weights > 1e-7).tolist()
+        if posterior_mass(epsilon, Errors(wrong, trials, missed, trials), two_sided=False) < 0.05
+    )
 
 
 def response(epsilon: float, shape: int, rng: np.random.Generator) -> Pairs:

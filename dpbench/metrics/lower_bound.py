@@ -30,12 +30,13 @@ def epsilon_lower(
     The theorem wants guesses made from the models alone. Leave-one-out shadows guess one model's
     bit with those of the others, and then the right guesses on an example come in clusters: on
     models that leak nothing, online LiRA's number of right guesses has more than twice the binomial
-    variance, and the bare theorem claims a leak in 8 experiments of 100. Given everything
-    released, the bits of different examples stay independent, so the variance is measured with the
-    example as the unit, and guesses, right guesses and canaries are divided by the design effect,
-    the ratio to the variance of independent guesses (Korn & Graubard 1998). It is never below 1, it
-    holds in the limit of many examples, and d examples guessed without one error prove no more than
-    log(d / 3). It would miss an attack whose guesses on different examples hang on the same bits.
+    variance, and the bare theorem claims a leak in 8 experiments of 100. Whatever the bits of the
+    other examples, those of an example keep their odds, so clusters of different examples do not
+    add up: the variance is measured with the example as the unit, and guesses, right guesses and
+    canaries are divided by the design effect, its ratio to the variance of independent guesses
+    (Korn & Graubard 1998). It is never below 1, it is right in the limit of many examples, and d
+    examples guessed without one error prove no more than log(d / 3). It would miss an attack whose
+    guesses on different examples hang on the same bits.
 
     Student's limits of FPR and FNR with the model as the unit, the alternative, are blind to those
     clusters too and wider: on the default grid they give 1.9 on average where this gives 2.6.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dpbench import metrics
 from dpbench.metrics import evaluate
+from dpbench.metrics.example_fpr import margins
 
 COLUMNS = [
     name + suffix
@@ -127,6 +128,11 @@ def test_scores_that_use_no_other_bits_say_more():
     assert 0 < low < value < high < 1
     assert row["realised_example_fpr_0.01"] == pytest.approx(0.01, abs=0.006)
     assert found.epsilon_lower >= usual.epsilon_lower
+    # Scores are compared with those of all models, reported or not.
+    half = run(scores, members, uses_other_bits=False, models=[1, 3, 4, 8])
+    beyond = margins(scores, members)[[1, 3, 4, 8]]
+    expected = metrics.tpr_at(metrics.roc(beyond, members[[1, 3, 4, 8]]), 0.01)
+    assert half.tpr_at_example_fpr_0_01.value == expected
     # Nothing else changes.
     assert found.advantage == usual.advantage
     assert found.advantage_top_0_01 == usual.advantage_top_0_01

@@ -9,6 +9,7 @@ from shadow_scores import likelihood_ratio
 
 from dpbench.metrics import evaluate, roc
 from dpbench.metrics.example_fpr import margins, rank_margins
+from dpbench.metrics.intervals import crossed_interval, deviations, resampling_weights
 from dpbench.metrics.roc import fpr_at, tpr_at
 
 
@@ -187,6 +188,22 @@ def test_nobody_stands_out_of_constant_scores():
     )
     assert found.tpr_at_example_fpr_0_01 == (0, 0, 0)
     assert found.realised_example_fpr_0_01 == 0
+
+
+def test_the_interval_against_resampled_margins():
+    rng = np.random.default_rng(13)
+    members = rng.random((16, 200)) < 0.5
+    scores = rng.normal(size=members.shape) + 3 * members
+    options = {"replicates": 25, "uses_other_bits": False}
+    found = evaluate(scores, members, rng=np.random.default_rng(3), **options)
+    beyond, rng, spread = margins(scores, members), np.random.default_rng(3), []
+    for axis, units in enumerate(members.shape):
+        times = resampling_weights(units, 25, rng).astype(int).T
+        samples = [[np.repeat(x, t, axis=axis) for x in (beyond, members)] for t in times]
+        statistics = np.array([tpr_at(roc(*sample), 0.01) for sample in samples])
+        spread.append(deviations(statistics, units))
+    expected = crossed_interval(rates(scores, members)[0], *spread)
+    assert found.tpr_at_example_fpr_0_01 == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_interval_covers_new_models_and_examples():
