@@ -244,12 +244,12 @@ def test_guesses_are_counted_from_both_ends():
 
 
 @pytest.mark.parametrize("audit", RUN_AUDITS)
-def test_equal_scores_do_not_betray_the_order_of_the_array(audit):
-    members = np.arange(2000) < 1000
-    for scores in (np.zeros(2000), np.repeat([0.0, 1.0], 1000)):
-        for seed in range(5):
-            run = OneRun.of_canaries(scores, members if scores[-1] == 0 else np.arange(2000) % 2)
-            assert audit(run, delta=1e-5, seed=seed).epsilon < 0.3
+@pytest.mark.parametrize("members_first", [True, False])
+def test_equal_scores_do_not_betray_the_order_of_the_array(audit, members_first):
+    members = (np.arange(2000) < 1000) == members_first
+    for seed in range(5):
+        run = OneRun.of_canaries(np.zeros(2000), members)
+        assert audit(run, delta=1e-5, seed=seed).epsilon < 0.3
 
 
 @pytest.mark.parametrize("audit", RUN_AUDITS)
