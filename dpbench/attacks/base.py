@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,9 @@ class Oracle:
         access: The most that may be shown.
         budget: Queries allowed per model and example; None is unlimited.
         pool_outputs: Returns the released scores `(M, n, C)` on the pool itself.
-        query: Released scores `(M, k, C)` on other inputs `(k, *shape)`.
+        query: Released scores `(M, k, C)` on other inputs `(k, *shape)`, the same for all models.
+        query_each: Released scores `(k, b, C)` of models `(k,)`, on account of points `(k,)`, on
+            inputs `(k, b, *shape)` of their own; None where such queries cannot be made.
         white_box: The models' weights, where there are any to see.
     """
 
@@ -82,12 +84,18 @@ class Oracle:
         budget: int | None,
         pool_outputs: Callable[[], Floats],
         query: Callable[[Floats], Floats],
+        query_each: Callable[[Ints, Ints, Floats], Floats] | None = None,
         white_box: WhiteBox | None = None,
     ) -> None:
         self._access, self._budget = access, budget
-        self._pool_outputs, self._query = pool_outputs, query
+        self._pool_outputs, self._query, self._query_each = pool_outputs, query, query_each
         self._white_box = white_box
-        self.queries = 0
+        self._rounds, self._spent = 0, np.zeros((0, 0), np.int64)
+
+    @property
+    def queries(self) -> int:
+        """Queries made so far about the model and example that was asked about most."""
+        return self._rounds + int(self._spent.max(initial=0))
 
     def scores(self, inputs: Floats | None = None) -> Floats:
         """Returns released scores `(M, k, C)`; needs score access.
@@ -101,6 +109,24 @@ class Oracle:
     def predictions(self, inputs: Floats | None = None) -> Ints:
         """Returns predicted labels `(M, k)` int64; label access is enough."""
         labels: Ints = self._ask(inputs).argmax(-1)
+        return labels
+
+    def predictions_at(self, models: Ints, points: Ints, inputs: Floats) -> Ints:
+        """Returns predicted labels `(k, b)` of inputs that are chosen for each pair.
+
+        Args:
+            models: `(k,)` whom to ask.
+            points: `(k,)` the challenge points on whose account the queries are made.
+            inputs: `(k, b, *shape)` b queries for each of the k (model, point) pairs.
+
+        Raises:
+            AccessError: A pair has used up its budget; nothing is answered.
+            NotApplicable: These models answer only about whole sets of points.
+        """
+        if self._query_each is None:
+            raise NotApplicable("these models answer no queries of the adversary's own choice")
+        self._charge(models, points, inputs.shape[1])
+        labels: Ints = self._query_each(models, points, inputs).argmax(-1)
         return labels
 
     @property
@@ -158,9 +184,20 @@ class Oracle:
         return self._white_box
 
     def _count(self) -> None:
-        self.queries += 1
-        if self._budget is not None and self.queries > self._budget:
-            raise AccessError(f"query {self.queries} exceeds the budget of {self._budget}")
+        self._rounds += 1
+        self._within_budget(self.queries)
+
+    def _charge(self, models: Ints, points: Ints, queries: int) -> None:
+        if not len(models):
+            return
+        missing = np.maximum(np.array([models.max(), points.max()]) + 1 - self._spent.shape, 0)
+        self._spent = np.pad(self._spent, [(0, more) for more in missing])
+        np.add.at(self._spent, (models, points), queries)
+        self._within_budget(self._rounds + int(self._spent[models, points].max()))
+
+    def _within_budget(self, queries: int) -> None:
+        if self._budget is not None and queries > self._budget:
+            raise AccessError(f"query {queries} exceeds the budget of {self._budget}")
 
     def _require(self, access: Access) -> None:
         if self._access < access:
@@ -168,12 +205,28 @@ class Oracle:
             raise AccessError(f"{needed} access is needed, {given} given")
 
 
+class Extent(NamedTuple):
+    """How much of a cell an attack is run on: the first models, and the first challenge points.
+
+    Bits and points are in random order already. None stands for all of them.
+    """
+
+    models: int | None = None
+    points: int | None = None
+
+    def of(self, models: int, points: int) -> tuple[int, int]:
+        """Returns how many of so many models and points are attacked."""
+        wanted = (self.models or models, self.points or points)
+        return min(wanted[0], models), min(wanted[1], points)
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """The adversary's view of one cell.
 
     Every model is a target in turn and the other M-1 models are its shadows: a statistic used for
-    target t may use row t of `shadows` neither as a score nor as a bit.
+    target t may use row t of `shadows` neither as a score nor as a bit. (An attack that declares
+    `knows_other_bits` may use row t of `members`, but for point i never bit i of it.)
 
     Attributes:
         labels: `(n,)` true labels of the challenge points.
@@ -189,6 +242,8 @@ class View:
         binary: `(*shape)` bool, features that take only the values low and high.
         is_image: Inputs are `(channels, height, width)`.
         rng: The attack's own generator.
+        students: Returns what the students of an attack that trains some release on the challenge
+            points, `(M, S, n, C)`: S models distilled from each target on the reference set.
     """
 
     labels: Ints
@@ -205,6 +260,7 @@ class View:
     binary: Bools
     is_image: bool
     rng: np.random.Generator
+    students: Callable[[], Floats] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,19 +269,35 @@ class Attack(Component):
 
     Class variables:
         access: What it needs to see.
+        shadow_access: What it looks at in its own shadows; None means no more than in the target.
         needs_shadows: Whether its scores use `view.shadows` or `view.members`.
+        knows_other_bits: Whether the score of a point uses the target's membership bits of *other*
+            points: an auditor who knows all of the training set but one example. Guarantees of
+            differential privacy hold against that adversary too.
         reference: The paper that proposed it.
     """
 
     kind: ClassVar[str] = "attack"
     access: ClassVar[Access] = Access.SCORE
+    shadow_access: ClassVar[Access | None] = None
     needs_shadows: ClassVar[bool] = False
+    knows_other_bits: ClassVar[bool] = False
     reference: ClassVar[str] = ""
 
     @property
     def budget(self) -> int:
         """Queries the attack makes per target model and example."""
         return 1
+
+    @property
+    def extent(self) -> Extent:
+        """Which models and points it is run on: all, unless each takes thousands of queries."""
+        return Extent()
+
+    @property
+    def n_students(self) -> int:
+        """How many students of every target `view.students` must offer."""
+        return 0
 
     @abstractmethod
     def score(self, view: View) -> Floats:

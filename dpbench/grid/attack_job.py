@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dpbench.attacks import Access, Attack, Oracle, View
+from dpbench.attacks.base import Floats, Ints
 from dpbench.grid.job import Context, Job, Output
 from dpbench.grid.observe_job import ReleasedModels
 from dpbench.seeds import rng_for
@@ -27,36 +27,48 @@ class Observed:
     models: ReleasedModels
     informed: bool
 
-    def oracle(self, context: Context, attack: Attack) -> Oracle:
-        """Returns an oracle that shows what the attack's access allows."""
+    def oracle(self, context: Context, attack: Attack, access: Access) -> Oracle:
+        """Returns an oracle that shows what `access` allows, within the attack's extent."""
+        models, points = attack.extent.of(*context.challenge_members.shape)
         asked = 0
 
-        def query(inputs: NDArray[np.floating]) -> NDArray[np.floating]:
+        def name() -> str:
             nonlocal asked
             asked += 1
-            tensor = torch.from_numpy(np.asarray(inputs, dtype=np.float32))
-            return self._seen(self.models.query(context, tensor, name=f"query{asked}")).numpy()
+            return f"query{asked}"
 
-        def pool_outputs() -> NDArray[np.floating]:
-            outputs = context.store.array(self.key, "outputs")
+        def query(inputs: Floats) -> Floats:
+            released = self.models.query(context, _tensor(inputs), name=name(), models=models)
+            return self._seen(released).numpy()
+
+        def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
+            del points  # models answer alike on whoever's account
+            released = self.models.query_each(context, which, _tensor(inputs), name=name())
+            return self._seen(released).numpy()
+
+        def pool_outputs() -> Floats:
+            outputs = context.store.array(self.key, "outputs")[:models, :points]
             return self._seen(torch.from_numpy(outputs)).numpy()
 
-        sees_weights = attack.access == Access.WHITE_BOX
+        sees_weights = access == Access.WHITE_BOX
         return Oracle(
-            access=attack.access,
+            access=access,
             budget=attack.budget,
             pool_outputs=pool_outputs,
             query=query,
-            white_box=self._trained(context) if sees_weights else None,
+            query_each=query_each,
+            white_box=self._trained(context, models, points) if sees_weights else None,
         )
 
-    def _trained(self, context: Context) -> TrainedModels:
+    def _trained(self, context: Context, models: int, points: int) -> TrainedModels:
         population = context.population
+        challenge = np.flatnonzero(population.challenge)[:points]
+        weights = self.models.weights(context)
         return TrainedModels(
             architecture=context.grid.model,
-            trained=self.models.weights(context),
-            inputs=torch.from_numpy(population.pool_x[population.challenge]),
-            labels=torch.from_numpy(population.pool_y[population.challenge]),
+            trained={name: value[:models] for name, value in weights.items()},
+            inputs=torch.from_numpy(population.pool_x[challenge]),
+            labels=torch.from_numpy(population.pool_y[challenge]),
             n_classes=population.n_classes,
             seed=context.grid.seed,
             device=context.device,
@@ -73,6 +85,7 @@ class AttackJob(Job):
     attack: Attack
     target: Observed
     shadows: Observed
+    students: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -81,14 +94,26 @@ class AttackJob(Job):
 
     def run(self, context: Context) -> Output:
         """Attacks; raises NotApplicable where the setting lacks what the attack needs."""
-        population = context.population
-        view = View(
-            labels=population.pool_y[population.challenge],
-            inputs=population.pool_x[population.challenge],
+        view = self.view(context)
+        scores = np.asarray(self.attack.score(view))
+        if scores.shape != view.members.shape:
+            raise ValueError(f"scores have shape {scores.shape}, expected {view.members.shape}")
+        if not np.isfinite(scores).all():
+            raise ValueError("a score is NaN or infinite")
+        return Output({"queries": view.target.queries}, {"scores": scores.astype(np.float32)})
+
+    def view(self, context: Context) -> View:
+        """Returns what the adversary sees."""
+        population, attack = context.population, self.attack
+        models, points = attack.extent.of(*context.challenge_members.shape)
+        challenge = np.flatnonzero(population.challenge)[:points]
+        return View(
+            labels=population.pool_y[challenge],
+            inputs=population.pool_x[challenge],
             n_classes=population.n_classes,
-            target=self.target.oracle(context, self.attack),
-            shadows=self.shadows.oracle(context, self.attack),
-            members=context.challenge_members,
+            target=self.target.oracle(context, attack, attack.access),
+            shadows=self.shadows.oracle(context, attack, attack.shadow_access or attack.access),
+            members=context.challenge_members[:models, :points],
             reference_inputs=population.reference_x,
             reference_labels=population.reference_y,
             low=population.low,
@@ -96,11 +121,13 @@ class AttackJob(Job):
             unit=population.unit,
             binary=population.binary,
             is_image=population.is_image,
-            rng=rng_for(context.grid.seed, "attack", self.attack.name),
+            rng=rng_for(context.grid.seed, "attack", attack.name),
+            students=(lambda: self._students(context)) if self.students else None,
         )
-        scores = np.asarray(self.attack.score(view))
-        if scores.shape != view.members.shape:
-            raise ValueError(f"scores have shape {scores.shape}, expected {view.members.shape}")
-        if not np.isfinite(scores).all():
-            raise ValueError("a score is NaN or infinite")
-        return Output({"queries": view.target.queries}, {"scores": scores.astype(np.float32)})
+
+    def _students(self, context: Context) -> Floats:
+        return np.stack([context.store.array(key, "outputs") for key in self.students])
+
+
+def _tensor(inputs: Floats) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(inputs, dtype=np.float32))

@@ -22,7 +22,7 @@ class EvaluateJob(Job):
         scores: Key of the attack job.
         source: Key of the attack job whose scores the adversary calibrates its threshold on.
         delta: Delta of the cell's claim.
-        uses_other_bits: The attack scored a model with the bits of the others, as shadows.
+        uses_other_bits: A score uses other bits: those of the shadows, or of other points.
     """
 
     scores: str
@@ -46,9 +46,9 @@ class EvaluateJob(Job):
         row = _evaluate(context, scores, source, self)
         advantage = transferred_advantage(
             scores,
-            context.challenge_members,
+            context.bits_of(scores),
             source=source,
-            models=_fold(context, _SELECT),
+            models=_fold(scores, _SELECT),
         )
         return Output(row | {"selection_advantage": advantage})
 
@@ -75,12 +75,12 @@ class BestJob(Job):
         winner = max(finished, key=lambda number: (advantages[number], -number))
         job = self.candidates[winner]
         scores, source = store.array(job.scores, "scores"), store.array(job.source, "scores")
-        row = _evaluate(context, scores, source, job, _fold(context, _REPORT))
+        row = _evaluate(context, scores, source, job, _fold(scores, _REPORT))
         return Output(row | {"winner": winner})
 
 
-def _fold(context: Context, fold: int) -> NDArray[np.int64]:
-    return np.arange(fold, context.grid.models, 2)
+def _fold(scores: NDArray[np.floating], fold: int) -> NDArray[np.int64]:
+    return np.arange(fold, len(scores), 2)
 
 
 def _evaluate(
@@ -90,7 +90,7 @@ def _evaluate(
     job: EvaluateJob,
     models: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
-    members = context.challenge_members
+    members = context.bits_of(scores)
     result = evaluate(
         scores,
         members,

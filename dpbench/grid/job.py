@@ -64,6 +64,11 @@ class Context:
         """Membership bits of the points whose bits are random, `(M, n)`."""
         return np.ascontiguousarray(self.members[:, self.population.challenge])
 
+    def bits_of(self, scores: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Returns the membership bits of scores `(m, k)`: of the first models and points."""
+        models, points = scores.shape
+        return self.challenge_members[:models, :points]
+
     @cached_property
     def training_data(self) -> TrainingData:
         """The pool and the reference set as tensors."""

@@ -13,6 +13,8 @@ from dpbench.seeds import seed_for
 from dpbench.training.fit import logits
 from dpbench.training.task import Weights
 
+Ints = NDArray[np.integer]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedModels:
@@ -28,35 +30,55 @@ class ReleasedModels:
     step: int
     defense: Composition
 
-    def query(self, context: Context, inputs: Tensor, *, name: str) -> Tensor:
+    def query(
+        self, context: Context, inputs: Tensor, *, name: str, models: int | None = None
+    ) -> Tensor:
         """Returns released scores `(M, N, C)` on inputs `(N, *shape)`.
 
         Args:
             context: The run.
             inputs: What is asked.
             name: Names the query; a randomised release draws the same noise for the same name.
+            models: Ask the first so many models; None asks all.
         """
-        population = context.population
-        parts = [
-            logits(
-                context.grid.model,
-                self._weights(context, train),
-                inputs,
-                shape=population.shape,
-                n_classes=population.n_classes,
-                device=context.device,
-            )
-            for train in self.trains
-        ]
-        generator = torch.Generator().manual_seed(
-            seed_for(context.grid.seed, "release", self.defense.label, name)
-        )
-        return self.defense.release(torch.cat(parts).softmax(-1), generator)
+        parts, left = [], context.grid.models if models is None else models
+        for train in self.trains:
+            if left > 0:
+                weights = {key: part[:left] for key, part in self._weights(context, train).items()}
+                parts.append(self._logits(context, weights, inputs))
+                left -= len(parts[-1])
+        return self._released(context, torch.cat(parts), name)
+
+    def query_each(self, context: Context, models: Ints, inputs: Tensor, *, name: str) -> Tensor:
+        """Returns released scores `(k, b, C)` of models `(k,)` on their inputs `(k, b, *shape)`."""
+        outputs = torch.empty(*inputs.shape[:2], context.population.n_classes)
+        weights = self.weights(context)
+        for model in np.unique(models):
+            rows = torch.from_numpy(np.flatnonzero(models == model))
+            own = {key: value[model : model + 1] for key, value in weights.items()}
+            asked = inputs[rows].flatten(0, 1)
+            outputs[rows] = self._logits(context, own, asked).view(len(rows), *outputs.shape[1:])
+        return self._released(context, outputs, name)
 
     def weights(self, context: Context) -> Weights:
         """Returns the M models' stacked weights, which no release stage hides."""
         parts = [self._weights(context, train) for train in self.trains]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _logits(self, context: Context, weights: Weights, inputs: Tensor) -> Tensor:
+        population = context.population
+        return logits(
+            context.grid.model,
+            weights,
+            inputs,
+            shape=population.shape,
+            n_classes=population.n_classes,
+            device=context.device,
+        )
+
+    def _released(self, context: Context, outputs: Tensor, name: str) -> Tensor:
+        seed = seed_for(context.grid.seed, "release", self.defense.label, name)
+        return self.defense.release(outputs.softmax(-1), torch.Generator().manual_seed(seed))
 
     def _weights(self, context: Context, train: str) -> Weights:
         """Weights of one block; the last cell's blocks stay in memory for repeated queries."""

@@ -1,5 +1,6 @@
 """From a grid to jobs: what must be trained, asked, attacked and evaluated, each with its key."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -301,7 +302,7 @@ class _Planner:
             "informed": informed,
             "seed": self.grid.seed,
         }
-        pairs = self.grid.models * int(self.population.challenge.sum())
+        pairs = math.prod(attack.extent.of(self.grid.models, int(self.population.challenge.sum())))
         queries = 2 * self.parameters * (attack.budget - 1) * pairs / REFERENCE_FLOPS
         return self._keep(
             AttackJob(
@@ -341,7 +342,7 @@ class _Planner:
                 scores=scores.key,
                 source=source.key,
                 delta=delta,
-                uses_other_bits=scores.attack.needs_shadows,
+                uses_other_bits=scores.attack.needs_shadows or scores.attack.knows_other_bits,
             )
         )
 

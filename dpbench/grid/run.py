@@ -102,6 +102,8 @@ class Run:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Returns an attack's scores and the membership bits, both `(M, n)`.
 
+        Attacks of thousands of queries run on fewer models and points: the first ones.
+
         Args:
             cell: The cell's id.
             attack: The attack's name, or `best`.
@@ -126,7 +128,7 @@ class Run:
             if params is None or attack == "best" or json.loads(params) == row.attack.to_json():
                 self._require(row.scores.key, f"{attack} on {cell}")
                 scores = self.context.store.array(row.scores.key, "scores")
-                return scores, self.context.on(track).challenge_members
+                return scores, self.context.on(track).bits_of(scores)
         raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
 
     def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dpbench import privacy
+from dpbench.grid.attack_job import AttackJob
 from dpbench.grid.job import Context, Job
 from dpbench.grid.plan import Cell, Plan, Row
 from dpbench.grid.worker import Board
@@ -133,9 +134,15 @@ class Tables:
             result["label"] = attack.label()
             result["access"] = attack.access.name.lower()
             result["shadows"] = self._context.grid.models - 1 if attack.needs_shadows else 0
-            result["queries"] = attack.budget
+            result["queries"] = self._queries(scores)
             result["seconds"] = scores.seconds
         return result | {"status": status, "reason": reason}
+
+    def _queries(self, scores: AttackJob) -> int:
+        """Returns the queries that were made per model and example; until then, the budget."""
+        if scores.key not in self._board.finished:
+            return scores.attack.budget
+        return int(self._context.store.record(scores.key)["queries"])
 
     def _status(self, job: Job) -> tuple[str, str]:
         """Returns a job's status and, if it has no result, the first failure it depends on."""

@@ -61,7 +61,16 @@ def _shape(attack: Attack) -> tuple[int, ...]:
 
 
 def _scores(attack: Attack, planted: Planted) -> Floats:
-    return _run(attack, planted.view(access=attack.access, budget=attack.budget))
+    return _run(attack, _view(attack, planted))
+
+
+def _view(attack: Attack, planted: Planted) -> View:
+    return planted.view(
+        access=attack.access,
+        budget=attack.budget,
+        shadow_access=attack.shadow_access,
+        students=attack.n_students,
+    )
 
 
 def _run(attack: Attack, view: View) -> Floats:
@@ -87,28 +96,64 @@ def _run(attack: Attack, view: View) -> Floats:
     return scores
 
 
+def check_secrets(attack: Attack) -> None:
+    """Checks that an attack stays within its access and budget and sees no bit it may not see.
+
+    This is the part of `check_attack` that every attack of a grid must pass, however weak it is.
+
+    Raises:
+        AssertionError: It does not; the message says how.
+    """
+    planted = plant(models=MODELS, points=POINTS, effect=EFFECT, seed=0, shape=_shape(attack))
+    _check_secrets(attack, planted, _scores(attack, planted))
+
+
 def _check_secrets(attack: Attack, planted: Planted, scores: Floats) -> None:
     """A target's scores may not depend on its own bits or on its own row of the shadows."""
-    name = attack.label()
     for target in (0, MODELS // 2, MODELS - 1):
-        flipped = planted.members.copy()
-        flipped[target] ^= True
-        seen = _scores(attack, replace(planted, members=flipped))
-        assert np.array_equal(seen[target], scores[target]), (
-            f"{name}: the scores of target {target} change with its own membership bits: "
-            f"leave row {target} of view.members out of all it computes for that target"
-        )
-        other = _with_another_row(planted.shadows, target)
-        seen = _scores(attack, replace(planted, shadows=other))
-        assert np.array_equal(seen[target], scores[target]), (
-            f"{name}: the scores of target {target} change with its own row of the shadows: "
-            f"leave row {target} of view.shadows out of all it computes for that target"
-        )
+        if attack.knows_other_bits:
+            _check_own_bit(attack, planted, scores, target)
+        else:
+            _check_own_row(attack, planted, scores, target)
     if not attack.needs_shadows:
-        view = planted.view(access=attack.access, budget=attack.budget)
-        refuse = planted.view(access=attack.access, budget=0).target
-        blind = _run(attack, replace(view, shadows=refuse, members=~planted.members))
-        assert np.array_equal(blind, scores), f"{name}: it uses view.members: declare needs_shadows"
+        _check_without_shadows(attack, planted, scores)
+
+
+def _check_own_row(attack: Attack, planted: Planted, scores: Floats, target: int) -> None:
+    name = attack.label()
+    flipped = planted.members.copy()
+    flipped[target] ^= True
+    seen = _scores(attack, replace(planted, members=flipped))
+    assert np.array_equal(seen[target], scores[target]), (
+        f"{name}: the scores of target {target} change with its own membership bits: "
+        f"leave row {target} of view.members out of all it computes for that target"
+    )
+    other = _with_another_row(planted.shadows, target)
+    seen = _scores(attack, replace(planted, shadows=other))
+    assert np.array_equal(seen[target], scores[target]), (
+        f"{name}: the scores of target {target} change with its own row of the shadows: "
+        f"leave row {target} of view.shadows out of all it computes for that target"
+    )
+
+
+def _check_own_bit(attack: Attack, planted: Planted, scores: Floats, target: int) -> None:
+    """An auditor knows the target's bits of all points but the one it scores."""
+    point = (target * 7) % POINTS
+    flipped = planted.members.copy()
+    flipped[target, point] ^= True
+    seen = _scores(attack, replace(planted, members=flipped))
+    assert seen[target, point] == scores[target, point], (
+        f"{attack.label()}: the score of point {point} on target {target} changes with that very "
+        "bit: leave it out of all it computes for that score"
+    )
+
+
+def _check_without_shadows(attack: Attack, planted: Planted, scores: Floats) -> None:
+    name, view = attack.label(), _view(attack, planted)
+    refuse = planted.view(access=attack.access, budget=0).target
+    members = view.members if attack.knows_other_bits else ~view.members
+    blind = _run(attack, replace(view, shadows=refuse, members=members))
+    assert np.array_equal(blind, scores), f"{name}: it uses view.members: declare needs_shadows"
 
 
 def _with_another_row(release: Release, model: int) -> Release:

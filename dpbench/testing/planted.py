@@ -57,7 +57,7 @@ class Release:
 
     def outputs(self) -> Floats:
         """Returns class probabilities `(M, n, C)`, float32 and read-only."""
-        return self._probabilities(self.confidence)
+        return self._shared(self.confidence, self.others, self.labels)
 
     def query(self, inputs: Floats) -> Floats:
         """Returns class probabilities of inputs, one near each challenge point or public point."""
@@ -67,8 +67,21 @@ class Release:
             raise ValueError(f"inputs have shape {inputs.shape}, expected {self.inputs.shape}")
         moved = (inputs - self.inputs).reshape(len(inputs), math.prod(inputs.shape[1:]))
         slopes = self.directions.reshape(len(self.directions), -1) @ moved.T
-        fallen = -np.expm1(-np.square(moved).sum(1) / REACH) / 4
-        return self._probabilities((1 - fallen) * self.confidence + STEEPNESS * slopes)
+        confidence = self._moved(self.confidence, np.square(moved).sum(1), slopes)
+        return self._shared(confidence, self.others, self.labels)
+
+    def query_each(self, models: Ints, points: Ints, inputs: Floats) -> Floats:
+        """Returns class probabilities `(k, b, C)` of inputs `(k, b, *shape)`, near given points."""
+        near = self.inputs[points].reshape(len(points), 1, -1)
+        moved = inputs.reshape(*inputs.shape[:2], near.shape[-1]) - near
+        directions = self.directions[models].reshape(len(models), -1, 1)
+        confidence = self._moved(
+            self.confidence[models, points, None],
+            np.square(moved).sum(-1),
+            (moved @ directions)[..., 0],
+        )
+        others = self.others[models, points, None]
+        return self._shared(confidence, others, self.labels[points, None])
 
     @property
     def linear(self) -> bool:
@@ -100,9 +113,18 @@ class Release:
         gradient[:, np.arange(len(self.labels)), self.labels] -= 1
         return _read_only((gradient * along.reshape(self.others.shape)).sum(-1))
 
-    def _probabilities(self, confidence: Floats) -> Floats:
-        outputs = (self.others * expit(-confidence)[..., None]).astype(np.float32)
-        outputs[:, np.arange(len(self.labels)), self.labels] = expit(confidence)
+    @staticmethod
+    def _moved(confidence: Floats, distance: Floats, slope: Floats) -> Floats:
+        """Returns the confidence at a squared distance from a point, a length up the slope."""
+        moved: Floats = (1 + np.expm1(-distance / REACH) / 4) * confidence + STEEPNESS * slope
+        return moved
+
+    @staticmethod
+    def _shared(confidence: Floats, others: Floats, labels: Ints) -> Floats:
+        """Returns probabilities `(..., C)`: the label's from its confidence, the rest shared."""
+        outputs = (others * expit(-confidence)[..., None]).astype(np.float32)
+        own = np.broadcast_to(labels, confidence.shape)[..., None]
+        np.put_along_axis(outputs, own, expit(confidence)[..., None].astype(np.float32), -1)
         return _read_only(outputs)
 
 
@@ -117,6 +139,7 @@ class Planted:
         effect: How much membership raises a target's confidence.
         spread: Standard deviation of the points' difficulty.
         binary: `(*shape)` bool, which features are binary.
+        difficulty: `(n,)` how confident models are in each point without having seen it.
     """
 
     members: Bools
@@ -125,6 +148,7 @@ class Planted:
     effect: float
     spread: float
     binary: Bools
+    difficulty: Floats
 
     @property
     def calibrated_auc(self) -> float:
@@ -136,7 +160,15 @@ class Planted:
         """The AUC of the best attack with one threshold for all points."""
         return float(norm.cdf(self.effect / math.sqrt(2 * (1 + self.spread**2))))
 
-    def view(self, *, access: Access, budget: int | None = None, seed: int = 0) -> View:
+    def view(
+        self,
+        *,
+        access: Access,
+        budget: int | None = None,
+        seed: int = 0,
+        shadow_access: Access | None = None,
+        students: int = 0,
+    ) -> View:
         """Returns the adversary's view, with fresh oracles and a fresh generator."""
         target = _oracle(self.target, access=access, budget=budget)
         shape = self.target.inputs.shape[1:]
@@ -146,7 +178,7 @@ class Planted:
             inputs=self.target.inputs,
             n_classes=self.target.others.shape[2],
             target=target,
-            shadows=_oracle(self.shadows, access=access, budget=None),
+            shadows=_oracle(self.shadows, access=shadow_access or access, budget=None),
             members=self.members,
             reference_inputs=public.inputs if public else np.zeros((0, *shape), np.float32),
             reference_labels=public.labels if public else np.zeros(0, np.int64),
@@ -156,7 +188,18 @@ class Planted:
             binary=self.binary,
             is_image=len(shape) == 3,
             rng=rng_for(seed, "planted", "attack"),
+            students=(lambda: self._students(students)) if students else None,
         )
+
+    def _students(self, count: int) -> Floats:
+        """Returns what `count` students of every target answer: `(M, count, n, C)`."""
+        rng = rng_for(0, "planted", "students")
+        points = _Points(self.target.inputs, self.target.labels, self.difficulty)
+        nothing = np.zeros((len(self.members) * count, len(self.difficulty)))
+        outputs = _release(
+            points, nothing, n_classes=self.target.others.shape[2], rng=rng
+        ).outputs()
+        return outputs.reshape(len(self.members), count, *outputs.shape[1:])
 
 
 def plant(
@@ -211,6 +254,7 @@ def plant(
         effect=effect,
         spread=spread,
         binary=binary,
+        difficulty=challenge.difficulty,
     )
 
 
@@ -281,6 +325,7 @@ def _oracle(release: Release, *, access: Access, budget: int | None) -> Oracle:
         budget=budget,
         pool_outputs=release.outputs,
         query=release.query,
+        query_each=release.query_each,
         white_box=release,
     )
 
