@@ -281,7 +281,7 @@ class _Search:
             along = -reach[rows] * (back[rows] @ directions.T)
             parts = np.stack([np.ones_like(along), along], axis=2)
             basis = np.stack([walkers[rows], back[rows] * unit], axis=1)
-            near = np.matmul(parts, basis, out=asked[:size])
+            near = np.matmul(parts, basis, out=asked[: len(parts)])
             near += np.multiply(scaled, reach[rows, :, None], out=steps[: len(parts)])
             beyond = pairs[rows].differ(pairs.box.inside(near)).astype(np.float32)
             beyond -= beyond.mean(1, keepdims=True)
