@@ -82,9 +82,10 @@ class Release:
 
     def query_each(self, models: Ints, points: Ints, inputs: Floats) -> Floats:
         """Returns class probabilities `(k, b, C)` of inputs `(k, b, *shape)`, near given points."""
-        near = self.inputs[points].reshape(len(points), 1, -1)
-        moved = inputs.reshape(*inputs.shape[:2], near.shape[-1]) - near
-        directions = self.directions[models].reshape(len(models), -1, 1)
+        size = math.prod(self.inputs.shape[1:])
+        near = self.inputs[points].reshape(len(points), 1, size)
+        moved = inputs.reshape(*inputs.shape[:2], size) - near
+        directions = self.directions[models].reshape(len(models), size, 1)
         confidence = self._moved(
             self.confidence[models, points, None],
             np.square(moved).sum(-1),
