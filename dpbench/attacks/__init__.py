@@ -1,5 +1,6 @@
 """Membership-inference attacks, one file each. They see the world only through an oracle."""
 
+from dpbench.attacks.attack_d import AttackD as AttackD
 from dpbench.attacks.attack_p import AttackP as AttackP
 from dpbench.attacks.attack_r import AttackR as AttackR
 from dpbench.attacks.attack_s import AttackS as AttackS
@@ -18,6 +19,7 @@ from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
 from dpbench.attacks.label_lira import LabelLira as LabelLira
 from dpbench.attacks.lira import Lira as Lira
+from dpbench.attacks.lira_official import LiraOfficial as LiraOfficial
 from dpbench.attacks.long import Long as Long
 from dpbench.attacks.malt import Malt as Malt
 from dpbench.attacks.mast import Mast as Mast
@@ -40,6 +42,7 @@ __all__ = [
     "Access",
     "AccessError",
     "Attack",
+    "AttackD",
     "AttackP",
     "AttackR",
     "AttackS",
@@ -51,6 +54,7 @@ __all__ = [
     "GradientNorm",
     "LabelLira",
     "Lira",
+    "LiraOfficial",
     "Long",
     "Malt",
     "Mast",
