@@ -10,6 +10,9 @@ QUESTIONS = {
     "weights": lambda oracle: oracle.weights(),
     "initial_weights": lambda oracle: oracle.initial_weights(),
     "logits": lambda oracle: oracle.logits(),
+    "features": lambda oracle: oracle.features(of="challenge"),
+    "features of public points": lambda oracle: oracle.features(of="reference"),
+    "head": lambda oracle: oracle.head(),
     "gradient_norms": lambda oracle: oracle.gradient_norms(of="weights"),
     "gradient_norms of inputs": lambda oracle: oracle.gradient_norms(of="inputs"),
     "slopes": lambda oracle: oracle.slopes(np.zeros((4, 30)), np.ones((4, 30))),
@@ -61,3 +64,20 @@ def test_gradients_are_with_respect_to_the_weights_unless_said_otherwise():
     oracle = PLANTED.view(access=Access.WHITE_BOX).target
     assert np.array_equal(oracle.gradient_norms(), oracle.gradient_norms("weights"))
     assert not np.allclose(oracle.gradient_norms(), oracle.gradient_norms("inputs"))
+
+
+@pytest.mark.parametrize("ask", ["features", "head"])
+def test_networks_that_do_not_end_in_an_affine_layer_have_no_features(ask):
+    class Headless(type(PLANTED.target)):
+        has_head = False
+
+    facts = {name: getattr(PLANTED.target, name) for name in PLANTED.target.__dataclass_fields__}
+    oracle = Oracle(
+        access=Access.WHITE_BOX,
+        budget=None,
+        pool_outputs=PLANTED.target.outputs,
+        query=PLANTED.target.query,
+        white_box=Headless(**facts),
+    )
+    with pytest.raises(NotApplicable, match="affine layer"):
+        getattr(oracle, ask)()
