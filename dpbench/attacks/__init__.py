@@ -32,6 +32,7 @@ from dpbench.attacks.merlin import Merlin as Merlin
 from dpbench.attacks.modified_entropy import ModifiedEntropy as ModifiedEntropy
 from dpbench.attacks.morgan import Morgan as Morgan
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
+from dpbench.attacks.outlier import Outlier as Outlier
 from dpbench.attacks.privacy_risk_score import PrivacyRiskScore as PrivacyRiskScore
 from dpbench.attacks.quantile_regression import QuantileRegression as QuantileRegression
 from dpbench.attacks.rmia import Rmia as Rmia
@@ -72,6 +73,7 @@ __all__ = [
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",
+    "Outlier",
     "PrivacyRiskScore",
     "QuantileRegression",
     "Rmia",

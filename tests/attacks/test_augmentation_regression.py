@@ -151,7 +151,7 @@ def test_it_asks_about_the_point_and_its_views(image):
 
 def test_it_knows_each_point_and_more_than_its_label():
     planted = plant(models=48, points=300, effect=2.0, seed=0, spread=2.0)
-    attack = AugmentationRegression(queries=8, scale=0.1)
+    attack = AugmentationRegression(queries=8, flip_probability=0.01)
     found = auc(attack.score(planted.view(access=Access.LABEL, budget=8)), planted.members)
     gap, lira = (
         auc(a.score(planted.view(access=Access.LABEL)), planted.members)
