@@ -3,7 +3,7 @@
 This is the search of HopSkipJump (Chen, Jordan and Wainwright 2020, untargeted, L2): a walker on
 the far side of the boundary asks about inputs around itself, takes the weighted mean of those
 beyond the boundary for its normal, steps along it, and searches the boundary again. Three things
-differ, because each halves the queries or more:
+differ, each for shorter distances with the same queries (docs/decisions/0008-boundary-search.md):
 
 - Directions are orthonormal, and orthogonal to the way back to the point: each then tells
   something of its own about where the boundary turns towards the point.
@@ -29,14 +29,18 @@ from dpbench.attacks.base import Bools, Floats, Ints, Oracle, View
 
 FIRST_DIRECTIONS = 100
 """Directions of the first round; round t asks about sqrt(t) times as many (Chen et al. 2020)."""
+FEWEST_DIRECTIONS = 8
+"""A last round of fewer, out of more features, would hardly pay for its arc."""
 REACH = 0.02
-"""How far from the walker to ask, as a share of its distance. Between 0.005 and 0.3 it matters
-little on networks; shorter reaches drown in the boundary search's tolerance."""
+"""How far from the walker to ask, as a share of its distance: longer than the arc's tolerance, short
+enough for a flat boundary. Between 0.005 and 0.3 it hardly matters."""
 ARC_STEPS = 10
 """Halvings of the arc's right angle: to 0.1 degrees."""
 COARSE_STEPS, FINE_STEPS = 5, 8
 """Halvings of the segment to every start, and then of those that are left."""
 MOST_STARTS, MOST_WALKERS = 8, 4
+"""Starts to search coarsely, each of another class, and to walk from: more walkers than four find
+nothing shorter on ten classes."""
 OPENING = 0.2
 """Share of the queries for the first round of all walkers, of which only the nearest goes on."""
 NOISE_TRIES = 100
@@ -211,10 +215,9 @@ class _Search:
         walkers = min(offsets.shape[1], MOST_WALKERS, max(1, int(OPENING * self.left / first)))
         offsets = self._opening(pairs, _nearest_first(offsets)[:, :walkers])
         turn = 2 if walkers > 1 else 1
-        while (asked := min(len(self.directions(turn)), self.left - ARC_STEPS)) >= min(
-            8, offsets.shape[1]
-        ):
-            offsets = self._round(pairs, offsets, self.directions(turn)[:asked])
+        while self.left - ARC_STEPS >= min(FEWEST_DIRECTIONS, offsets.shape[1]):
+            directions = self.directions(turn)[: self.left - ARC_STEPS]
+            offsets = self._round(pairs, offsets, directions)
             turn += 1
         return offsets
 
