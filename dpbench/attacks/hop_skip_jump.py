@@ -32,8 +32,8 @@ FIRST_DIRECTIONS = 100
 FEWEST_DIRECTIONS = 8
 """A last round of fewer, out of more features, would hardly pay for its arc."""
 REACH = 0.02
-"""How far from the walker to ask, as a share of its distance: longer than the arc's tolerance, short
-enough for a flat boundary. Between 0.005 and 0.3 it hardly matters."""
+"""How far from the walker to ask, as a share of its distance: longer than the arc's tolerance,
+short enough for a flat boundary. Between 0.005 and 0.3 it hardly matters."""
 ARC_STEPS = 10
 """Halvings of the arc's right angle: to 0.1 degrees."""
 COARSE_STEPS, FINE_STEPS = 5, 8

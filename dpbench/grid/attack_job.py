@@ -133,13 +133,16 @@ class AttackJob(Job):
         count, points = attack.extent.of(*context.challenge_members.shape)
         models = np.arange(count) if models is None else models
         challenge = np.flatnonzero(population.challenge)[:points]
-        shadow_access = attack.shadow_access or attack.access
+        target = self.target.oracle(context, attack, attack.access, models, points)
+        shadows, access = target, attack.shadow_access or attack.access
+        if self.shadows != self.target or access != attack.access:
+            shadows = self.shadows.oracle(context, attack, access, models, points)
         return View(
             labels=population.pool_y[challenge],
             inputs=population.pool_x[challenge],
             n_classes=population.n_classes,
-            target=self.target.oracle(context, attack, attack.access, models, points),
-            shadows=self.shadows.oracle(context, attack, shadow_access, models, points),
+            target=target,
+            shadows=shadows,
             members=context.challenge_members[models, :points],
             reference_inputs=population.reference_x,
             reference_labels=population.reference_y,

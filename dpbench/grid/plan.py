@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from dpbench.attacks import Access, Attack
+from dpbench.attacks.base import Extent
 from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob, Observed
 from dpbench.grid.cell import Cell, Plan, Row
@@ -95,16 +96,19 @@ def _can_undo(attack: Attack, defense: Composition) -> bool:
     return attack.access == Access.SCORE and defense.can_be_undone
 
 
-def _within_access(
+def _comparable(
     evaluated: dict[Attack, EvaluateJob], defense: Composition
 ) -> Sequence[EvaluateJob]:
-    """Returns what the best attack is chosen from.
+    """Returns what the best attack is chosen from, and the ensemble made of.
 
     A mask is not meant against an adversary who holds the weights: white-box attacks on a masked
-    cell have their rows, but are its best attack only where the grid has no others.
+    cell have their rows, but are its best attack only where the grid has no others. Nor are attacks
+    on part of a cell compared with those on all of it: two models choose and report by chance.
     """
-    outside = [job for attack, job in evaluated.items() if attack.access != Access.WHITE_BOX]
-    return outside if defense.masks and outside else list(evaluated.values())
+    outside = [attack for attack in evaluated if attack.access != Access.WHITE_BOX]
+    allowed = outside if defense.masks and outside else list(evaluated)
+    whole = [attack for attack in allowed if attack.extent == Extent()]
+    return [evaluated[attack] for attack in whole or allowed]
 
 
 class _Seen(NamedTuple):
@@ -164,7 +168,7 @@ class _Planner:
                 calibration = self._attack(attack, draft.defense, shadows, shadows, informed)
                 evaluated[attack] = self._evaluate(scores, calibration, delta)
                 rows.append(Row(attack, knowledge, scores, evaluated[attack]))
-            candidates = _within_access(evaluated, draft.defense)
+            candidates = _comparable(evaluated, draft.defense)
             rows.append(Row(None, knowledge, None, self._ensemble(candidates, delta)))
             rows.append(Row(None, knowledge, None, self._best(candidates)))
         return Cell(

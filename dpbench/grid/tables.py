@@ -139,12 +139,13 @@ class Tables:
             fields = {"attack": attacks[0].name, **fields}
         elif row.name == "ensemble":
             label, fields = "ensemble", {"attacks": [attack.label() for attack in attacks]}
-        shadows = any(attack.needs_shadows for attack in attacks)
+        models = self._context.grid.models
+        shadows = [attack.extent.of(models, 1)[0] - 1 for attack in attacks if attack.needs_shadows]
         return {
             "attack_params": json.dumps(fields, sort_keys=True),
             "label": label,
             "access": max(attack.access for attack in attacks).name.lower(),
-            "shadows": self._context.grid.models - 1 if shadows else 0,
+            "shadows": max(shadows, default=0),
             "queries": sum(self._queries(job) for job in jobs),
             "seconds": sum(job.seconds for job in jobs),
         }

@@ -60,6 +60,19 @@ def test_a_masked_cells_best_attack_does_not_hold_the_weights(tmp_path):
     assert alone.rows[1].evaluate.candidates == (alone.rows[0].evaluate,)
 
 
+def test_attacks_on_part_of_a_cell_are_not_compared_with_those_on_all_of_it(tmp_path):
+    part, whole = (
+        {"boundary_distance": {"models": 2}},
+        {"boundary_distance": {"models": None, "points": None}},
+    )
+    (cell,) = plan_of(tmp_path, "none", attacks=["gap", part]).cells
+    assert cell.rows[-1].evaluate.candidates == (cell.rows[0].evaluate,)
+    (cell,) = plan_of(tmp_path, "none", attacks=["gap", whole]).cells
+    assert len(cell.rows[-1].evaluate.candidates) == 2
+    (cell,) = plan_of(tmp_path, "none", attacks=[part]).cells
+    assert cell.rows[-1].evaluate.candidates == (cell.rows[0].evaluate,)
+
+
 def test_keys_do_not_depend_on_the_company_a_cell_keeps(tmp_path):
     small = plan_of(tmp_path, {"l2": {"weight_decay": 0.1}})
     large = plan_of(tmp_path, "none", "label_only", {"l2": {"weight_decay": [0.5, 0.1]}})
