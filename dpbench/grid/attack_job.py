@@ -44,7 +44,13 @@ class Observed:
 
         def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
             del points  # models answer alike on whoever's account
-            asked = self.models.query_each(context, models[which], _tensor(inputs), name=name())
+            asked = self.models.query_each(
+                context,
+                models[which],
+                _tensor(inputs),
+                name=name(),
+                labels_only=access == Access.LABEL,
+            )
             return self._seen(asked).numpy()
 
         def pool_outputs() -> Floats:

@@ -46,8 +46,24 @@ class ReleasedModels:
             weights = {key: value[torch.from_numpy(models)] for key, value in weights.items()}
         return self._released(context, self._logits(context, weights, inputs), name)
 
-    def query_each(self, context: Context, models: Ints, inputs: Tensor, *, name: str) -> Tensor:
-        """Returns released scores `(k, b, C)` of models `(k,)` on their inputs `(k, b, *shape)`."""
+    def query_each(
+        self,
+        context: Context,
+        models: Ints,
+        inputs: Tensor,
+        *,
+        name: str,
+        labels_only: bool = False,
+    ) -> Tensor:
+        """Returns released scores `(k, b, C)` of models `(k,)` on their inputs `(k, b, *shape)`.
+
+        Args:
+            context: The run.
+            models: Whom to ask.
+            inputs: What each is asked.
+            name: As in `query`.
+            labels_only: Only the largest score counts: without a mask, logits will do.
+        """
         outputs = torch.empty(*inputs.shape[:2], context.population.n_classes)
         for model in np.unique(models):
             found = np.flatnonzero(models == model)
@@ -57,6 +73,8 @@ class ReleasedModels:
             asked = inputs[rows]
             answers = self._logits(context, self._model(context, model), asked.flatten(0, 1))
             outputs[rows] = answers.view(*asked.shape[:2], -1)
+        if labels_only and not self.defense.masks:
+            return outputs
         return self._released(context, outputs, name)
 
     def weights(self, context: Context) -> Weights:

@@ -9,7 +9,7 @@ from torch import Tensor
 from dpbench.models.dense_layer import DenseArchitecture
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
-from dpbench.training.dense_net import DenseNet, softmax
+from dpbench.training.dense_net import DenseNet, evaluate, softmax
 from dpbench.training.schedule import learning_rates
 from dpbench.training.snapshots import Averager, Patience
 from dpbench.training.task import (
@@ -27,6 +27,7 @@ from dpbench.training.task import (
 # core's cache (docs/speed.md).
 _NUMBERS_AT_ONCE = 600_000
 _MOST_AT_ONCE = 64
+_EVALUATED_AT_ONCE, _EVALUATION_BATCH = 8, 1024
 
 
 def models_at_once(
@@ -79,17 +80,14 @@ def logits(
     layers = architecture.layers(shape, n_classes)
     models = len(next(iter(weights.values())))
     rows = inputs.reshape(len(inputs), -1)
-    at_once, batch = 8, min(len(rows), 1024)
     result = torch.empty(models, len(rows), n_classes)
-    for first in range(0, models, at_once):
-        chunk = {name: value[first : first + at_once] for name, value in weights.items()}
-        width = min(at_once, models - first)
-        net = DenseNet(layers, models=width, capacity=batch, device=torch.device(device))
-        net.load({name: value.to(device) for name, value in chunk.items()})
-        for start in range(0, len(rows), batch):
-            block = rows[start : start + batch].to(device)
-            net.input_rows(len(block)).view(width, len(block), -1)[..., :-1] = block
-            result[first : first + width, start : start + len(block)] = net.forward().cpu()
+    for first in range(0, models, _EVALUATED_AT_ONCE):
+        some = slice(first, first + _EVALUATED_AT_ONCE)
+        chunk = {name: value[some].to(device) for name, value in weights.items()}
+        for start in range(0, len(rows), _EVALUATION_BATCH):
+            block = rows[start : start + _EVALUATION_BATCH]
+            outputs = evaluate(layers, chunk, block.to(device))
+            result[some, start : start + len(block)] = outputs.cpu()
     return result
 
 

@@ -252,6 +252,26 @@ class DenseNet:
         return () if layer.norm is None else (f"{layer.norm}.weight", f"{layer.norm}.bias")
 
 
+def evaluate(layers: Sequence[DenseLayer], weights: Weights, inputs: Tensor) -> Tensor:
+    """Returns the logits `(K, B, C)` of K networks on the same inputs `(B, d)`.
+
+    Nothing is copied into a network's buffers, which only pays where gradients follow.
+    """
+    values = inputs.expand(len(next(iter(weights.values()))), *inputs.shape)
+    for layer in layers:
+        matrix, bias = weights[f"{layer.linear}.weight"], weights[f"{layer.linear}.bias"]
+        values = torch.baddbmm(bias[:, None], values, matrix.transpose(1, 2))
+        if layer.norm is not None:
+            gain, shift = weights[f"{layer.norm}.weight"], weights[f"{layer.norm}.bias"]
+            values = torch.nn.functional.layer_norm(values, values.shape[-1:])
+            values.mul_(gain[:, None]).add_(shift[:, None])
+        if layer.activation == "relu":
+            values.relu_()
+        elif layer.activation == "tanh":
+            values.tanh_()
+    return values
+
+
 def softmax(logits: Tensor) -> Tensor:
     """Returns the softmax of `(K, B, C)` logits over C.
 
