@@ -15,6 +15,7 @@ from dpbench.attacks.bavaria import Bavaria as Bavaria
 from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
+from dpbench.attacks.inverse_hessian import InverseHessian as InverseHessian
 from dpbench.attacks.label_lira import LabelLira as LabelLira
 from dpbench.attacks.lira import Lira as Lira
 from dpbench.attacks.long import Long as Long
@@ -25,6 +26,7 @@ from dpbench.attacks.max_confidence import MaxConfidence as MaxConfidence
 from dpbench.attacks.merlin import Merlin as Merlin
 from dpbench.attacks.modified_entropy import ModifiedEntropy as ModifiedEntropy
 from dpbench.attacks.morgan import Morgan as Morgan
+from dpbench.attacks.nasr import Nasr as Nasr
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
 from dpbench.attacks.privacy_risk_score import PrivacyRiskScore as PrivacyRiskScore
 from dpbench.attacks.quantile_regression import QuantileRegression as QuantileRegression
@@ -47,6 +49,7 @@ __all__ = [
     "Entropy",
     "Gap",
     "GradientNorm",
+    "InverseHessian",
     "LabelLira",
     "Lira",
     "Long",
@@ -57,6 +60,7 @@ __all__ = [
     "Merlin",
     "ModifiedEntropy",
     "Morgan",
+    "Nasr",
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",
