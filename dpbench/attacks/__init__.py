@@ -12,6 +12,7 @@ from dpbench.attacks.base import View as View
 from dpbench.attacks.base import WhiteBox as WhiteBox
 from dpbench.attacks.base_attack import Base as Base
 from dpbench.attacks.bavaria import Bavaria as Bavaria
+from dpbench.attacks.bayes_wb import BayesWb as BayesWb
 from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
@@ -46,6 +47,7 @@ __all__ = [
     "AttackS",
     "Base",
     "Bavaria",
+    "BayesWb",
     "Entropy",
     "Gap",
     "GradientNorm",

@@ -5,6 +5,7 @@ on models whose members are known: here subtraction plus a small network of ReLU
 every feature and every class, whose output starts at zero.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -91,10 +92,13 @@ def learn_displacement(
         bits: `(K, n)` known membership.
         rng: Draws the first weights of the units.
     """
-    scale = max(float(np.sqrt(np.square(weights).mean())), np.finfo(np.float32).tiny)
+    scale = float(np.sqrt(np.square(weights).mean()) + np.finfo(np.float32).tiny)
     learned = Displacement.subtraction(scale, rng)
     start, position = learned.parameters.copy(), learned.parameters
     mean, square = np.zeros_like(start), np.zeros_like(start)
+    # Sorted by class, so that the points of a class are a slice and are not copied in every step.
+    order = np.argsort(labels, kind="stable")
+    features, labels, bits = features[:, order], labels[order], bits[:, order]
     for step in range(1, _STEPS + 1):
         evidence = evidence_of(features, learned(weights, proxies), labels) + learned.offset
         error = (expit(evidence) - bits) / bits.size
@@ -111,20 +115,26 @@ def learn_displacement(
 def evidence_of(features: Floats, weights: Floats, labels: Ints) -> Floats:
     """Returns `(K, n)` the score of each point by its class's weights `(K, C, h + 1)`."""
     evidence = np.empty(features.shape[:2])
-    for label in np.unique(labels):
-        points = np.flatnonzero(labels == label)
-        for model, (given, own) in enumerate(zip(features, weights[:, label], strict=True)):
-            evidence[model, points] = given[points] @ own[:-1].astype(given.dtype) + own[-1]
+    for label, points in _by_class(labels):
+        own = weights[:, label]
+        slopes = own[:, :-1, None].astype(features.dtype)
+        evidence[:, points] = (features[:, points] @ slopes)[..., 0] + own[:, -1:]
     return evidence
 
 
 def _spread(features: Floats, error: Floats, labels: Ints, like: Floats) -> Floats:
     """Returns the gradient `(K, C, h + 1)` of `sum(error * evidence)` in the attack's weights."""
     spread = np.zeros(like.shape)
+    for label, points in _by_class(labels):
+        own = error[:, None, points]
+        spread[:, label, :-1] = (own.astype(features.dtype) @ features[:, points])[:, 0]
+        spread[:, label, -1] = own.sum((1, 2))
+    return spread
+
+
+def _by_class(labels: Ints) -> Iterator[tuple[int, Ints | slice]]:
+    """Yields every label with its points: a slice where labels are sorted."""
     for label in np.unique(labels):
         points = np.flatnonzero(labels == label)
-        for model, given in enumerate(features):
-            own = error[model, points]
-            spread[model, label, :-1] = own.astype(given.dtype) @ given[points]
-            spread[model, label, -1] = own.sum()
-    return spread
+        adjacent = points[-1] - points[0] == len(points) - 1
+        yield int(label), slice(points[0], points[-1] + 1) if adjacent else points

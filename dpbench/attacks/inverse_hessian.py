@@ -107,7 +107,7 @@ def _inputs(features: Floats) -> Floats:
     joined = np.concatenate([features, np.ones((len(features), 1))], axis=1, dtype=np.float64)
     if joined.shape[0] >= joined.shape[1]:
         return joined
-    coordinates: Floats = np.linalg.qr(joined.T, mode="r").T
+    coordinates: Floats = np.linalg.qr(joined.T)[1].T
     return coordinates
 
 

@@ -126,9 +126,13 @@ def components(features: Floats, logits: Floats, labels: Ints) -> Components:
 def _standardised(values: Floats) -> Floats:
     spread = values.std(1, keepdims=True)
     standard: Floats = (values - values.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
-    return standard.clip(-_FARTHEST, _FARTHEST).astype(np.float32)
+    return _clipped(standard)
 
 
 def _scaled(values: Floats) -> Floats:
     size = np.sqrt(np.square(values).mean((1, 2), keepdims=True)) + _SMALLEST
-    return (values / size).clip(-_FARTHEST, _FARTHEST).astype(np.float32)
+    return _clipped(values / size)
+
+
+def _clipped(values: Floats) -> Floats:
+    return np.clip(values, -_FARTHEST, _FARTHEST).astype(np.float32)

@@ -13,7 +13,7 @@ cross-validation on the public points, which know no bits.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 from dpbench.attacks.base import Floats, Ints, NotApplicable
 
@@ -91,13 +91,15 @@ def fit_softmax(inputs: Floats, labels: Ints, penalties: Floats, *, n_classes: i
     ridge = np.append(np.full(width - 1, square), 0.0)
     decay = penalties[:, None, None] * ridge
     bound = second / 2 + decay * np.eye(width)
-    # A bias that no point moves (it cannot be: its input is one) would leave the bound singular.
     inverse = np.linalg.inv(bound).astype(np.float32)
-    own = np.eye(n_classes, dtype=np.float32)[labels]
-    weights = ahead = np.zeros((len(penalties), n_classes, width), np.float32)
+    own = np.eye(n_classes, dtype=np.float32)[labels][:, None]
+    weights: Floats = np.zeros((len(penalties), n_classes, width), np.float32)
+    ahead = weights
     for step in range(_STEPS):
-        chances = softmax(_logits(inputs, ahead), axis=-1)
-        gradient = np.moveaxis(chances - own[:, None], 0, 2) @ inputs / np.float32(len(inputs))
+        errors = _softmax(inputs @ ahead.reshape(-1, width).T, n_classes)
+        errors -= own
+        gradient = (errors.reshape(len(inputs), -1).T @ inputs).reshape(ahead.shape)
+        gradient /= np.float32(len(inputs))
         gradient += ahead * decay.astype(np.float32)
         moved = ahead - gradient @ inverse
         ahead = moved + np.float32(step / (step + 3)) * (moved - weights)
@@ -105,7 +107,10 @@ def fit_softmax(inputs: Floats, labels: Ints, penalties: Floats, *, n_classes: i
     return weights.astype(np.float64)
 
 
-def _logits(inputs: Floats, weights: Floats) -> Floats:
-    """Returns `(r, k, C)` by one product for all penalties."""
-    flat = inputs @ weights.reshape(-1, weights.shape[2]).T
-    return flat.reshape(len(inputs), *weights.shape[:2])
+def _softmax(logits: Floats, n_classes: int) -> Floats:
+    """Returns the probabilities `(r, k, C)` of logits `(r, k C)`, in their place."""
+    values = logits.reshape(len(logits), -1, n_classes)
+    values -= values.max(-1, keepdims=True)
+    np.exp(values, out=values)
+    values /= values.sum(-1, keepdims=True)
+    return values
