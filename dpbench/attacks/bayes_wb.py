@@ -7,11 +7,15 @@ import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
 from dpbench.attacks.cross_fitting import halves
-from dpbench.attacks.displacement import Displacement, evidence_of, learn_displacement
+from dpbench.attacks.displacement import Displacement, evidence_of, learn_on_layer
+from dpbench.attacks.input_slice import learned_input_scores
 from dpbench.attacks.proxy_tops import proxy_tops
 from dpbench.attacks.shadow_classifier import fit_logistic
 from dpbench.attacks.shadow_means import out_means
 from dpbench.component import register
+
+_STEPS = 4
+"""Places on the path from zero to a point."""
 
 
 class _Last(NamedTuple):
@@ -62,7 +66,8 @@ class BayesWb(Attack):
 
     Attributes:
         form: `linear` subtracts the proxy. `learned` learns from shadow models what to make of a
-            weight and its proxy's, the same map for all features and classes; last layer only.
+            weight and its proxy's, the same map for all features and classes. With `layers: all`
+            that is done in the last layer, and the input slice is subtracted.
         layers: The slice that is attacked. `last`: the inputs of the last affine layer, what lies
             below being the target's own in the proxy too. `input`: the input itself, with the whole
             network above it. There the network is linearised around each point, and with
@@ -73,6 +78,9 @@ class BayesWb(Attack):
         proxy: Of the last layer. `reference`: a softmax regression on the public points' features.
             `shadows`: the mean of the shadows trained without the point, for networks whose logits
             are affine in their weights.
+        influence: How the network is linearised for a learned map at the input. `point`: by its
+            gradient at the point. `path`: by the mean gradient on the way from zero, the mean of
+            standardised inputs. Subtraction is the same for both.
         gauge: Softmax weights are defined up to a vector that all classes share. `mean` takes the
             mean over classes away, which differs by chance between networks; `none` leaves it, for
             weights that have a meaning of their own, as those of naive Bayes.
@@ -87,6 +95,7 @@ class BayesWb(Attack):
     form: Literal["linear", "learned"] = "linear"
     layers: Literal["last", "input", "all"] = "last"
     proxy: Literal["reference", "shadows"] = "reference"
+    influence: Literal["point", "path"] = "point"
     gauge: Literal["mean", "none"] = "mean"
 
     @property
@@ -96,12 +105,17 @@ class BayesWb(Attack):
 
     @property
     def budget(self) -> int:
-        """Features of both kinds of points and the head; logits; or both."""
-        return 3 * self._reads_head + (self.layers != "last" or not self._reads_head)
+        """Features of both kinds of points and the head; logits; influences, twice."""
+        reads_logits = self.layers != "last" or not self._reads_head
+        return 3 * self._reads_head + reads_logits + 2 * self._reads_influences
 
     @property
     def _reads_head(self) -> bool:
         return self.proxy == "reference" and self.layers != "input"
+
+    @property
+    def _reads_influences(self) -> bool:
+        return self.form == "learned" and self.layers == "input"
 
     def score(self, view: View) -> Floats:
         """Returns the difference, or the log odds of membership where something was learned.
@@ -118,6 +132,11 @@ class BayesWb(Attack):
         if self.form == "linear" and self.layers != "all":
             everyone = np.arange(len(view.members))
             return self._evidence(targets, shadows, everyone, view.labels, view.members)[0]
+        if self._reads_influences:
+            assert targets.values is not None
+            assert shadows.values is not None
+            steps = _STEPS if self.influence == "path" else 1
+            return learned_input_scores(view, targets.values, shadows.values, steps=steps)
         if len(view.members) < 2:
             raise NotApplicable("there is only one model, hence no shadow to learn from")
         scores = np.empty(view.members.shape)
@@ -126,11 +145,13 @@ class BayesWb(Attack):
         return scores
 
     def _check(self, view: View) -> None:
-        if self.form == "learned" and (self.layers == "input" or self.proxy == "shadows"):
+        if self.form == "learned" and self.layers != "input" and self.proxy == "shadows":
             raise NotApplicable(
-                "the displacement is learned from weights and the proxy's: the last layer's, with "
-                "proxy: reference"
+                "the displacement is learned from a layer's weights and its proxy's, not from the "
+                "mean of the shadows without each point: proxy: reference"
             )
+        if self._reads_influences and self.gauge != "mean":
+            raise NotApplicable("influences are those of the centred logit: gauge: mean")
         if self.proxy == "shadows" and self.layers != "input" and not view.target.linear:
             raise NotApplicable(
                 "last layers on top of different networks have no meaningful mean: proxy: shadows "
@@ -168,7 +189,7 @@ class BayesWb(Attack):
         )
         if self.form == "learned":
             assert known.last is not None
-            displacement = learn_displacement(*known.last, labels, bits, rng=view.rng)
+            displacement = learn_on_layer(*known.last, labels, bits, rng=view.rng)
         asked = self._evidence(targets, shadows, scored, labels, view.members, displacement)
         if len(asked) == 1:
             return asked[0]

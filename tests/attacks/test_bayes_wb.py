@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
+from scipy.stats import spearmanr
 from slow_shadows import for_each, out_mean
 from views import random_outputs, view_of
 
 from bench.bayes_wb import MODELS, table
-from dpbench.attacks import Access, BayesWb, NotApplicable, Oracle
-from dpbench.attacks.displacement import Displacement, evidence_of, learn_displacement
+from dpbench.attacks import Access, BayesWb, NotApplicable, Oracle, displacement
+from dpbench.attacks.displacement import Displacement, evidence_of, learn_on_layer
 from dpbench.attacks.proxy_tops import PENALTIES, fit_softmax, proxy_tops
 from dpbench.testing import auc, check_attack, plant
 
@@ -23,6 +24,8 @@ FORMS = [
     BayesWb(layers="all"),
     BayesWb(form="learned"),
     BayesWb(form="learned", layers="all"),
+    BayesWb(form="learned", layers="input"),
+    BayesWb(form="learned", layers="input", influence="path"),
 ]
 
 
@@ -143,6 +146,23 @@ def test_the_input_slice_is_what_its_local_linear_attack_comes_to():
     np.testing.assert_allclose(found, for_each(members, local), atol=1e-10)
 
 
+@pytest.mark.parametrize("influence", ["point", "path"])
+def test_a_map_that_is_still_subtraction_gives_the_values_and_a_learned_one_does_not(
+    influence, monkeypatch
+):
+    planted = plant(models=8, points=30, effect=2.0, seed=3)
+    attack = BayesWb(form="learned", layers="input", influence=influence)
+
+    def scores(chosen):
+        return chosen.score(planted.view(access=Access.WHITE_BOX, budget=chosen.budget))
+
+    subtracted, learned = scores(BayesWb(layers="input")), scores(attack)
+    monkeypatch.setattr(displacement, "_STEPS", 0)
+    np.testing.assert_allclose(scores(attack), subtracted, atol=1e-9)
+    # More than a change of scale: another order.
+    assert spearmanr(learned.ravel(), subtracted.ravel()).statistic < 0.999
+
+
 @pytest.mark.parametrize("proxy", ["shadows", "reference"])
 def test_the_input_slice_is_the_true_logit_less_that_of_shadows_without_the_point(proxy):
     planted = plant(models=7, points=25, effect=1.0, seed=2)
@@ -194,7 +214,8 @@ def test_a_displacement_starts_as_subtraction_and_has_the_gradient_of_its_sum():
     np.testing.assert_allclose(start(weights, proxies), weights - proxies, atol=1e-12)
     moved = start.parameters + 0.3 * rng.standard_normal(start.parameters.shape)
     here = dataclasses.replace(start, parameters=moved)
-    found = here.gradient(weights, proxies, error)
+    given = here.given(weights, proxies)
+    found = here.gradient(given, here.forward(given)[1], error)
     for place in range(len(moved)):
         step = 1e-6 * (np.arange(len(moved)) == place)
         ahead, behind = (
@@ -213,7 +234,7 @@ def test_learning_ignores_a_proxy_that_is_noise():
     truth = evidence_of(features, weights, labels)
     bits = rng.random(truth.shape) < expit(truth)
     proxies = 3 * rng.standard_normal(weights.shape)
-    learned = learn_displacement(features, weights, proxies, labels, bits, rng=rng)
+    learned = learn_on_layer(features, weights, proxies, labels, bits, rng=rng)
     subtracted = auc(evidence_of(features, weights - proxies, labels), bits)
     found = auc(evidence_of(features, learned(weights, proxies), labels), bits)
     assert found > subtracted + 0.1
@@ -254,12 +275,12 @@ def test_two_slices_say_more_than_one():
     assert both > found(BayesWb(layers="input")) - 0.01
 
 
-@pytest.mark.parametrize(
-    "attack", [BayesWb(form="learned", layers="input"), BayesWb(form="learned", proxy="shadows")]
-)
-def test_a_displacement_needs_the_weights_of_both(attack):
+def test_a_displacement_needs_the_weights_of_both():
+    view = plant(models=4, points=10, effect=1.0, seed=0).view(access=Access.WHITE_BOX)
     with pytest.raises(NotApplicable, match="displacement"):
-        attack.score(plant(models=4, points=10, effect=1.0, seed=0).view(access=Access.WHITE_BOX))
+        BayesWb(form="learned", proxy="shadows").score(view)
+    with pytest.raises(NotApplicable, match="gauge"):
+        BayesWb(form="learned", layers="input", gauge="none").score(view)
 
 
 def test_means_of_tops_on_different_networks_mean_nothing():

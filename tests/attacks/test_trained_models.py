@@ -38,6 +38,7 @@ ANY_NET = [
     BayesWb(layers="all"),
     BayesWb(form="learned"),
     BayesWb(form="learned", layers="all"),
+    BayesWb(form="learned", layers="input"),
     InverseHessian(),
 ]
 CASES = [(net, attack) for net in NETS for attack in ANY_NET]
@@ -92,7 +93,7 @@ def scores_of(attack, name, *, third=slice(N)):
             reference=public,
         ),
     )
-    view = view_of(outputs, y.numpy(), members, reference_labels=public_labels)
+    view = view_of(outputs, y.numpy(), members, inputs=x.numpy(), reference_labels=public_labels)
     return attack.score(dataclasses.replace(view, target=oracle, shadows=oracle))
 
 
