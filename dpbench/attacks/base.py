@@ -1,7 +1,7 @@
 """Attacks, and the only way they see anything: an oracle limited to the threat model."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Literal, NamedTuple, Protocol
@@ -65,6 +65,13 @@ class WhiteBox(Protocol):
 
     def logits(self) -> Floats:
         """Returns the logits `(M, n, C)` at the released weights."""
+
+    def influences(self, *, at_once: int, steps: int) -> Iterator[Floats]:
+        """Yields the gradients `(M, k, d)` of the true class's centred logit in the input.
+
+        The mean over `steps` places between zero and each challenge point, or, with one step, at
+        the point itself; `at_once` points at a time, in order.
+        """
 
     def gradient_norms(self, of: Literal["weights", "inputs"]) -> Floats:
         """Returns the norms `(M, n)` of each example's loss gradient at the released weights."""
@@ -184,6 +191,18 @@ class Oracle:
             NotApplicable: The network does not end in an affine layer.
         """
         return self._inside(head=True).head()
+
+    def influences(self, *, at_once: int, steps: int = 1) -> Iterator[Floats]:
+        """Yields the gradients `(M, k, d)` of `z_y - mean_k z_k` in the flattened input.
+
+        All together they are one answer about each challenge point.
+
+        Args:
+            at_once: Points at a time; the last block may be smaller.
+            steps: The gradient is the mean over so many places in the middle of equal parts of the
+                segment from zero to the point; with one, it is that at the point itself.
+        """
+        return self._inside().influences(at_once=at_once, steps=steps)
 
     def gradient_norms(self, of: Literal["weights", "inputs"] = "weights") -> Floats:
         """Returns the norms `(M, n)` of each challenge point's loss gradient.

@@ -13,6 +13,7 @@ layer are one-hot: a point's own number, public points after challenge points.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -135,6 +136,21 @@ class Release:
         nothing = np.zeros((len(self.confidence), 1, self.others.shape[2]))
         columns = np.concatenate([*known, nothing], axis=1)
         return _read_only(np.moveaxis(columns, 1, 2).astype(np.float32))
+
+    def influences(self, *, at_once: int, steps: int) -> Iterator[Floats]:
+        """Yields the gradients `(M, k, d)` of the label's centred logit in the input."""
+        share = 1 - 1 / self.others.shape[2]
+        points = self.inputs.reshape(len(self.inputs), -1)
+        slope = STEEPNESS * self.directions.reshape(len(self.directions), 1, -1)
+        places = [1.0] if steps == 1 else [(step + 0.5) / steps for step in range(steps)]
+        for start in range(0, len(points), at_once):
+            rows = slice(start, start + at_once)
+            gradient = np.zeros((len(slope), *points[rows].shape))
+            for place in places:
+                moved = (place - 1) * points[rows]
+                fall = np.exp(-np.square(moved).sum(1, keepdims=True) / REACH) / (2 * REACH) * moved
+                gradient += slope - self.confidence[:, rows, None] * fall
+            yield _read_only(share * gradient / len(places))
 
     @property
     def _n_public(self) -> int:

@@ -24,6 +24,7 @@ from dpbench.seeds import seed_for
 from dpbench.training.dense_net import DenseNet
 from dpbench.training.features import features, head_name
 from dpbench.training.fit import logits
+from dpbench.training.influence import influences
 from dpbench.training.task import Weights
 
 Of = Literal["weights", "inputs"]
@@ -212,6 +213,20 @@ class TrainedModels:
         bias = self.trained.get(f"{name}.bias", weight.new_zeros(weight.shape[:2]))
         joined: NDArray[np.floating] = torch.cat([weight, bias[..., None]], 2).numpy()
         return joined
+
+    def influences(self, *, at_once: int, steps: int) -> Iterator[NDArray[np.floating]]:
+        """Yields the influences `(M, k, d)` float32; see the function of this name."""
+        for start in range(0, len(self.inputs), at_once):
+            rows = slice(start, start + at_once)
+            values: NDArray[np.floating] = influences(
+                self.architecture,
+                self.trained,
+                self.inputs[rows],
+                self.labels[rows],
+                steps=steps,
+                **self._facts,
+            ).numpy()
+            yield values
 
     def gradient_norms(self, of: Of) -> NDArray[np.floating]:
         """Returns the norms `(M, n)` of the loss gradients; see the function of this name."""

@@ -13,6 +13,7 @@ QUESTIONS = {
     "features": lambda oracle: oracle.features(of="challenge"),
     "features of public points": lambda oracle: oracle.features(of="reference"),
     "head": lambda oracle: oracle.head(),
+    "influences": lambda oracle: next(oracle.influences(at_once=10, steps=1)),
     "gradient_norms": lambda oracle: oracle.gradient_norms(of="weights"),
     "gradient_norms of inputs": lambda oracle: oracle.gradient_norms(of="inputs"),
     "slopes": lambda oracle: oracle.slopes(np.zeros((4, 30)), np.ones((4, 30))),

@@ -114,6 +114,28 @@ def test_features_and_head_make_the_logits_of_challenge_and_public_points():
         np.testing.assert_allclose(made, release.logits(), rtol=1e-6)
 
 
+def test_influences_are_derivatives_of_the_planted_logit():
+    planted = plant(models=3, points=7, effect=1.0, seed=6, n_classes=4)
+    release, rows = planted.target, np.arange(7)
+    along = np.random.default_rng(0).standard_normal(release.inputs.shape)
+
+    def centred(place, size):
+        moved = release.query(place * release.inputs.astype(np.float64) + size * along)
+        own = moved[:, rows, release.labels].astype(float)
+        # All other logits stand still: the centred one moves by the share that is not its own.
+        return 3 / 4 * (np.log(own) - np.log1p(-own))
+
+    def numeric(place):
+        return (centred(place, 1e-4) - centred(place, -1e-4)) / 2e-4
+
+    at_it = np.concatenate(list(release.influences(at_once=3, steps=1)), axis=1)
+    np.testing.assert_allclose((at_it * along).sum(2), numeric(1.0), atol=0.05)
+    path = np.concatenate(list(release.influences(at_once=3, steps=2)), axis=1)
+    steep = 3 / 4 * 20 * (planted.target.directions @ along.T)
+    assert path.shape == at_it.shape == (3, 7, 16)
+    np.testing.assert_allclose((path * along).sum(2), steep, atol=1e-6)
+
+
 def test_norms_and_slopes_are_derivatives_of_the_planted_loss():
     planted = plant(models=5, points=20, effect=1.0, seed=7, n_classes=4)
     view = planted.view(access=Access.WHITE_BOX)

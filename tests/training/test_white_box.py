@@ -215,3 +215,48 @@ def test_a_network_that_ends_otherwise_has_no_head():
 
     assert feature_module.head_name(Ends(), shape=IMAGE, n_classes=CLASSES) is None
     assert feature_module.head_name(CNN(), shape=IMAGE, n_classes=CLASSES) == "9"
+
+
+def slow_influences(net, shape, weights, inputs, targets, places):
+    """One backward pass in float64 for each model, example and place."""
+    found = torch.zeros(MODELS, POINTS, inputs[0].numel(), dtype=torch.float64)
+    for model in range(MODELS):
+        module = net.build(shape, CLASSES, torch.Generator())
+        module.load_state_dict({name: value[model] for name, value in weights.items()})
+        module.double().eval()
+        for i in range(POINTS):
+            for place in places:
+                example = (place * inputs[i : i + 1].double()).requires_grad_()
+                logits = module(example)[0]
+                (part,) = torch.autograd.grad(logits[targets[i]] - logits.mean(), example)
+                found[model, i] += part.flatten() / len(places)
+    return found
+
+
+@every_net
+@pytest.mark.parametrize(("steps", "places"), [(1, [1.0]), (2, [0.25, 0.75])])
+def test_influences_are_those_of_a_loop(net, shape, steps, places):
+    weights, _, inputs, targets, _ = setting(net, shape)
+    facts = {"architecture": net, "trained": weights, "n_classes": CLASSES, "seed": SEED}
+    shown = TrainedModels(inputs=inputs, labels=targets, **facts)
+    blocks = list(shown.influences(at_once=5, steps=steps))
+    assert [block.shape[1] for block in blocks] == [5, 5, 5, 2]
+    found = torch.from_numpy(np.concatenate(blocks, axis=1)).double()
+    expected = slow_influences(net, shape, weights, inputs, targets, places)
+    # A rounding error on the wrong side of a kink moves a whole gradient: none may be far off.
+    assert float((found - expected).abs().max() / expected.abs().mean()) < 1e-3
+
+
+def test_influences_on_the_path_from_zero_add_up_to_what_the_logit_gains():
+    net = MLP(hidden=(8, 6), activation="tanh")
+    weights, _, inputs, targets, _ = setting(net, TABLE)
+    facts = {"architecture": net, "trained": weights, "n_classes": CLASSES, "seed": SEED}
+
+    def centred(moved):
+        logits = TrainedModels(inputs=moved, labels=targets, **facts).logits().astype(float)
+        return logits[:, np.arange(POINTS), targets] - logits.mean(2)
+
+    shown = TrainedModels(inputs=inputs, labels=targets, **facts)
+    path = np.concatenate(list(shown.influences(at_once=50, steps=64)), axis=1)
+    gained = centred(inputs) - centred(0 * inputs)
+    np.testing.assert_allclose((path * inputs.numpy()).sum(2), gained, atol=1e-3)
