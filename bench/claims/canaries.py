@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from bench.claims.evidence import Floats, Line, all_of, at_least
@@ -57,13 +58,16 @@ def separations(study: Study, data: str) -> dict[str, Floats]:
 
 def separation(run: Run) -> Floats:
     """Returns d `(n,)` of phi over the models of a run."""
-    phi = logit(run.outputs("none"), run.labels)
-    members = run.scores("none", "lira")[1]
+    return distance(logit(run.outputs("none"), run.labels), run.scores("none", "lira")[1])
+
+
+def distance(phi: Floats, members: NDArray[np.bool_]) -> Floats:
+    """Returns |mean_in - mean_out| / (sd_in + sd_out) over models, `(n,)`, of `phi (M, n)`."""
     sides = [np.where(side, phi, np.nan) for side in (members, ~members)]
     means = [np.nanmean(side, axis=0) for side in sides]
     spreads = [np.nanstd(side, axis=0, ddof=1) for side in sides]
-    distance: Floats = np.abs(means[0] - means[1]) / (spreads[0] + spreads[1])
-    return distance
+    apart: Floats = np.abs(means[0] - means[1]) / (spreads[0] + spreads[1])
+    return apart
 
 
 def _median_difference(first: Floats, second: Floats) -> Interval:

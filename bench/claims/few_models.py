@@ -48,10 +48,11 @@ def recorded(run: Run, cell: str) -> View:
     public = attack_job.target.models.query(
         run.context, torch.from_numpy(view.reference_inputs), name="public"
     )
-    return _answered(view, run.outputs(cell), public.numpy())
+    return answered(view, run.outputs(cell), public.numpy())
 
 
-def _answered(view: View, outputs: Floats, public: Floats) -> View:
+def answered(view: View, outputs: Floats, public: Floats) -> View:
+    """Returns a view whose models give these answers on the challenge and on the public points."""
     oracle = Oracle(
         access=Access.SCORE,
         budget=None,
@@ -69,7 +70,7 @@ def in_blocks(attack: Attack, view: View, size: int) -> Table:
     for start in range(0, whole, size):
         block = slice(start, start + size)
         part = replace(view, members=view.members[block])
-        scores.append(attack.score(_answered(part, outputs[block], public[block])))
+        scores.append(attack.score(answered(part, outputs[block], public[block])))
     return Table(np.vstack(scores), view.members[:whole])
 
 

@@ -82,7 +82,7 @@ def mean_estimation() -> Iterator[Line]:
             rng = rng_for(0, "mean estimation", dimension, repetition)
             z = rng.standard_normal((2 * MEMBERS, dimension))
             theta = z[:MEMBERS].mean(0)
-            others = rng.standard_normal((SHADOWS, MEMBERS, dimension)).mean(1)
+            others = rng.standard_normal((SHADOWS, dimension)) / math.sqrt(MEMBERS)
             loss = np.square(theta - z).sum(1) / 2
             mast = np.mean([np.square(o - z).sum(1) / 2 for o in others], axis=0) - loss
             matt = (z - others.mean(0)) @ (theta - others.mean(0))

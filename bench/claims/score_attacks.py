@@ -94,7 +94,7 @@ def sample_beats_global(run: Run, data: str) -> Iterator[Line]:
             f"MAST is at least as accurate as MALT, {what}",
             data,
             f"{mast[ACCURACY].value:.3f} and {malt[ACCURACY].value:.3f}, lead {lead}; "
-            f"AUC {mast[AUC].value:.3f} and {malt[AUC].value:.3f}; with the best cut for τ accuracy "
+            f"AUC {mast[AUC].value:.3f} and {malt[AUC].value:.3f}; best cuts as τ: accuracy "
             f"{cut[ACCURACY].value:.3f}, AUC {cut[AUC].value:.3f}",
             at_least(lead.interval),
         )
@@ -122,17 +122,14 @@ def calibrated_at_low_fpr(run: Run, data: str) -> Iterator[Line]:
     for name in ("watson", "mast"):
         found = table(run, "none", name)[TPR01]
         # No global attack is credited with less than the FPR itself.
-        lead = (
-            total((1, found), (-10, malt)).interval
-            if malt.value > 0.001
-            else total((1, found)).interval.__class__(*(end - 0.01 for end in found.interval))
-        )
+        lead = total((1, found), (-10, malt)) if malt.value > 0.001 else found
+        least = 0.0 if malt.value > 0.001 else 0.01
         yield Line(
             6,
             f"{name} finds ten times more than MALT at FPR 0.1%",
             data,
             f"{found} and {malt.value:.4f}",
-            at_least(lead),
+            at_least(lead.interval, least),
         )
 
 
