@@ -1,5 +1,6 @@
 """Membership-inference attacks, one file each. They see the world only through an oracle."""
 
+from dpbench.attacks.attack_d import AttackD as AttackD
 from dpbench.attacks.attack_p import AttackP as AttackP
 from dpbench.attacks.attack_r import AttackR as AttackR
 from dpbench.attacks.attack_s import AttackS as AttackS
@@ -12,11 +13,13 @@ from dpbench.attacks.base import View as View
 from dpbench.attacks.base import WhiteBox as WhiteBox
 from dpbench.attacks.base_attack import Base as Base
 from dpbench.attacks.bavaria import Bavaria as Bavaria
+from dpbench.attacks.boundary_distance import BoundaryDistance as BoundaryDistance
 from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
 from dpbench.attacks.label_lira import LabelLira as LabelLira
 from dpbench.attacks.lira import Lira as Lira
+from dpbench.attacks.lira_official import LiraOfficial as LiraOfficial
 from dpbench.attacks.long import Long as Long
 from dpbench.attacks.malt import Malt as Malt
 from dpbench.attacks.mast import Mast as Mast
@@ -39,16 +42,19 @@ __all__ = [
     "Access",
     "AccessError",
     "Attack",
+    "AttackD",
     "AttackP",
     "AttackR",
     "AttackS",
     "Base",
     "Bavaria",
+    "BoundaryDistance",
     "Entropy",
     "Gap",
     "GradientNorm",
     "LabelLira",
     "Lira",
+    "LiraOfficial",
     "Long",
     "Malt",
     "Mast",

@@ -1,7 +1,7 @@
 """How confident a released score vector is in the true class, without losing what rounds to 1.
 
-Both statistics use the true class's score and the *sum of the others*, never `1 - p_y`: scores
-that round to 1 stay apart, and scores that do not sum to 1 (rounded, truncated) need no repair.
+The statistics use the true class's score and the *others*, never `1 - p_y`: scores that round to 1
+stay apart, and scores that do not sum to 1 (rounded, truncated) need no repair.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,25 @@ def logit(outputs: Floats, labels: Ints) -> Floats:
     own, others = _own_and_others(outputs, labels)
     phi: Floats = np.log(own + SMALLEST) - np.log(others + SMALLEST)
     return phi
+
+
+def hinge(outputs: Floats, labels: Ints) -> Floats:
+    """Returns log p_y - log max_{k != y} p_k, the margin of the logits (Carlini et al. 2022).
+
+    Args:
+        outputs: `(M, n, C)` released scores, non-negative.
+        labels: `(n,)` true labels.
+
+    Returns:
+        `(M, n)` float64, within +-103.6 for scores up to 1.
+    """
+    rows, margins = np.arange(len(labels)), np.empty(outputs.shape[:2])
+    for model, released in enumerate(outputs):
+        scores = released.astype(np.float64)
+        own = scores[rows, labels]
+        scores[rows, labels] = 0.0
+        margins[model] = np.log(own + SMALLEST) - np.log(scores.max(1) + SMALLEST)
+    return margins
 
 
 def cross_entropy(outputs: Floats, labels: Ints) -> Floats:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from dpbench.attacks.augmented import augmented
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.confidence import logit, of_targets_and_shadows
+from dpbench.attacks.confidence import hinge, logit, of_targets_and_shadows
 from dpbench.attacks.likelihood_ratio import Variance, likelihood_ratio, one_sided
 from dpbench.component import register
 
@@ -30,6 +30,8 @@ class Lira(Attack):
         mode: `online` uses shadows trained with and without the point, `offline` only without.
         variance: `per_example`, better with hundreds of shadows; `pooled` over examples, separately
             for IN and OUT, better with fewer than about 64.
+        statistic: `logit`, phi; or `hinge`, `log p_y - log max_{k != y} p_k`, which the paper finds
+            to do about as well.
         queries: Views of each image to query: itself, its mirror image, then both shifted by one
             pixel, two, ...; 1, 2, 18 and 162 are the paper's.
     """
@@ -43,6 +45,7 @@ class Lira(Attack):
 
     mode: Literal["online", "offline"] = "online"
     variance: Variance = "pooled"
+    statistic: Literal["logit", "hinge"] = "logit"
     queries: Annotated[int, Field(ge=1, le=162)] = 1
 
     @property
@@ -61,7 +64,8 @@ class Lira(Attack):
             raise NotApplicable("LiRA with several queries needs images to shift and mirror")
         total = np.zeros(view.members.shape)
         evidence = likelihood_ratio if self.mode == "online" else one_sided
+        statistic = logit if self.statistic == "logit" else hinge
         for inputs in augmented(view.inputs, self.queries):
-            observed, shadows = of_targets_and_shadows(view, logit, inputs)
+            observed, shadows = of_targets_and_shadows(view, statistic, inputs)
             total += evidence(observed, shadows, view.members, variance=self.variance)
         return total

@@ -15,6 +15,8 @@ from rich.table import Table
 
 from dpbench.cli.audit import audit
 from dpbench.cli.bound import bound
+from dpbench.cli.check import check, refuse_cheats
+from dpbench.cli.components import components
 from dpbench.cli.console import console
 from dpbench.errors import UserError
 
@@ -28,6 +30,7 @@ app = typer.Typer(
 
 app.command()(bound)
 app.command()(audit)
+app.command()(check)
 
 GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
@@ -182,7 +185,7 @@ def list_(
         for name, path in list_grids().items():
             table.add_row(name, str(path), purpose(path))
     else:
-        table = _components(what)
+        table = components(what)
     screen.print(table)
 
 
@@ -240,6 +243,7 @@ def _context(
             allowed="cpu" + (", cuda" if torch.cuda.is_available() else " (no CUDA device found)"),
         )
     spec = read_grid(find_grid(grid), plugins or ())
+    refuse_cheats(spec.attacks)
     folder = out or Path("results") / spec.name
     store = Store(folder / "store")
     return Context(grid=spec, store=store, device=device, data_dir=data_dir), folder
@@ -286,34 +290,6 @@ def _summary(cells: Any, attacks: Any) -> None:
 def _number(value: float, digits: int = 3) -> str:
     """Writes a number of a table, or a dash where there is none (failed, or not resolvable)."""
     return "-" if value != value else f"{value:.{digits}f}"
-
-
-def _components(what: str) -> Table:
-    import dpbench.attacks
-    import dpbench.data
-    import dpbench.defenses
-    import dpbench.models  # noqa: F401
-    from dpbench.component import REGISTRIES, load_entry_points
-
-    load_entry_points()
-    table = Table(what.removesuffix("s"), "fields", "about", "source")
-    for name, cls in sorted(REGISTRIES[what.removesuffix("s")].items()):
-        fields = ", ".join(f"{field}: {kind}" for field, kind in _fields(cls).items())
-        about = (cls.__doc__ or "").strip().partition("\n")[0]
-        access = getattr(cls, "access", None)
-        extra = [access.name.lower()] if access is not None else []
-        source = str(getattr(cls, "reference", "") or getattr(cls, "source", ""))
-        table.add_row(name, fields, " ".join([about, *extra]), source)
-    return table
-
-
-def _fields(cls: type) -> dict[str, str]:
-    import dataclasses
-
-    return {
-        field.name: "required" if field.default is dataclasses.MISSING else str(field.default)
-        for field in dataclasses.fields(cls)
-    }
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

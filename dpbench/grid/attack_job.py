@@ -60,6 +60,13 @@ class Observed:
             white_box=self._trained(context, models, points) if sees_weights else None,
         )
 
+    def asked(self, context: Context, model: int, inputs: torch.Tensor) -> torch.Tensor:
+        """Returns what one model answers, `(N, C)`, as the adversary sees it."""
+        shape = (1, len(inputs), *inputs.shape[1:])
+        which = np.array([model])
+        answers = self.models.query_each(context, which, inputs.view(shape), name="lessons")
+        return self._seen(answers)[0]
+
     def _trained(self, context: Context, models: int, points: int) -> TrainedModels:
         population = context.population
         challenge = np.flatnonzero(population.challenge)[:points]
@@ -80,7 +87,14 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackJob(Job):
-    """Scores every challenge point for every target; the result is `scores (M, n)` float32."""
+    """Scores every challenge point for every target; the result is `scores (M, n)` float32.
+
+    Attributes:
+        attack: The attack.
+        target: What is attacked.
+        shadows: What the adversary calibrates with.
+        students: Keys of the jobs with every target's students, in the order of the targets.
+    """
 
     attack: Attack
     target: Observed
@@ -100,7 +114,8 @@ class AttackJob(Job):
             raise ValueError(f"scores have shape {scores.shape}, expected {view.members.shape}")
         if not np.isfinite(scores).all():
             raise ValueError("a score is NaN or infinite")
-        return Output({"queries": view.target.queries}, {"scores": scores.astype(np.float32)})
+        queries = view.target.queries + bool(self.students)
+        return Output({"queries": queries}, {"scores": scores.astype(np.float32)})
 
     def view(self, context: Context) -> View:
         """Returns what the adversary sees."""

@@ -52,18 +52,30 @@ class ReleasedModels:
     def query_each(self, context: Context, models: Ints, inputs: Tensor, *, name: str) -> Tensor:
         """Returns released scores `(k, b, C)` of models `(k,)` on their inputs `(k, b, *shape)`."""
         outputs = torch.empty(*inputs.shape[:2], context.population.n_classes)
-        weights = self.weights(context)
         for model in np.unique(models):
-            rows = torch.from_numpy(np.flatnonzero(models == model))
-            own = {key: value[model : model + 1] for key, value in weights.items()}
-            asked = inputs[rows].flatten(0, 1)
-            outputs[rows] = self._logits(context, own, asked).view(len(rows), *outputs.shape[1:])
+            found = np.flatnonzero(models == model)
+            together = found[-1] - found[0] == len(found) - 1
+            # Neighbouring rows are a view: gathering them would copy every input once more.
+            rows = slice(found[0], found[-1] + 1) if together else torch.from_numpy(found)
+            asked = inputs[rows]
+            answers = self._logits(context, self._model(context, model), asked.flatten(0, 1))
+            outputs[rows] = answers.view(*asked.shape[:2], -1)
         return self._released(context, outputs, name)
 
     def weights(self, context: Context) -> Weights:
         """Returns the M models' stacked weights, which no release stage hides."""
         parts = [self._weights(context, train) for train in self.trains]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _model(self, context: Context, model: int) -> Weights:
+        """Returns one model's weights, stacked alone, without copying them."""
+        for train in self.trains:
+            weights = self._weights(context, train)
+            models = len(next(iter(weights.values())))
+            if model < models:
+                return {name: value[model : model + 1] for name, value in weights.items()}
+            model -= models
+        raise IndexError(f"there is no model {model} more")
 
     def _logits(self, context: Context, weights: Weights, inputs: Tensor) -> Tensor:
         population = context.population

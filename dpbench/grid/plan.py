@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -11,6 +11,8 @@ import torch
 from dpbench.attacks import Access, Attack
 from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob, Observed
+from dpbench.grid.cell import Cell, Plan, Row
+from dpbench.grid.distil_job import DistilJob, student_recipe
 from dpbench.grid.evaluate_job import BestJob, EvaluateJob
 from dpbench.grid.job import REFERENCE_FLOPS, Context, Job
 from dpbench.grid.keys import key_of
@@ -22,7 +24,7 @@ from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
 
 # Raised by hand when the results of a kind of job change for every component.
-_VERSIONS = {"train": 1, "observe": 1, "attack": 1, "evaluate": 2}
+_VERSIONS = {"train": 1, "observe": 1, "distil": 1, "attack": 1, "evaluate": 2}
 
 # Nominal seconds per (model, example) pair: the means over the default grid (docs/speed.md).
 _SECONDS_PER_SCORE = 0.25e-6
@@ -31,58 +33,6 @@ _SECONDS_PER_EVALUATION = 0.68e-6
 _J = TypeVar("_J", bound=Job)
 
 KNOWLEDGE = ("adaptive", "static")
-
-
-class Row(NamedTuple):
-    """One row of the attacks table.
-
-    Attributes:
-        attack: The attack, or None for the best one.
-        knowledge: Which shadows it had.
-        scores: The job that scored, or None for the best one.
-        evaluate: The job with the row's numbers.
-    """
-
-    attack: Attack | None
-    knowledge: str
-    scores: AttackJob | None
-    evaluate: EvaluateJob | BestJob
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One defense at one strength: how it trains, what it claims, and the jobs behind its rows.
-
-    `canary` is the same defense on the grid's canary track, with the same rows in the same order.
-    """
-
-    defense: Composition
-    recipe: Recipe
-    sampling: Sampling
-    mechanism: Mechanism | None
-    trains: tuple[TrainJob, ...]
-    observe: ObserveJob
-    rows: tuple[Row, ...]
-    canary: "Cell | None" = None
-
-    def strongest(self, best: Row, winner: int) -> Row:
-        """Returns the row of the attack that a `best` row has chosen as its number `winner`."""
-        assert isinstance(best.evaluate, BestJob)
-        key = best.evaluate.candidates[winner].key
-        rows = [row for row in self.rows if row.knowledge == best.knowledge]
-        return next(row for row in rows if row.evaluate.key == key)
-
-    @property
-    def claims(self) -> bool:
-        """Whether the mechanism claims differential privacy."""
-        return self.mechanism is not None and self.mechanism.claim is not None
-
-
-class Plan(NamedTuple):
-    """All cells of a grid and all distinct jobs, parents before children."""
-
-    cells: tuple[Cell, ...]
-    jobs: dict[str, Job]
 
 
 class _Draft(NamedTuple):
@@ -131,7 +81,7 @@ def _track(planner: "_Planner") -> list[Cell]:
 
 def _ordered(jobs: Iterable[Job]) -> dict[str, Job]:
     """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
-    rank = {"train": 0, "observe": 1, "attack": 2, "evaluate": 3}
+    rank = {"train": 0, "observe": 1, "distil": 2, "attack": 3, "evaluate": 4}
     in_order = sorted(
         jobs, key=lambda job: (rank[job.kind], isinstance(job, BestJob), -job.seconds, job.key)
     )
@@ -293,6 +243,8 @@ class _Planner:
         of_target = self._visible(attack, defense, target)
         # Scores that use no shadows do not depend on which shadows the adversary has.
         of_shadows = self._visible(attack, defense, shadows) if attack.needs_shadows else of_target
+        seen = Observed(key=of_target.key, models=of_target.models, informed=informed)
+        students = self._students(attack, seen, of_target.label)
         spec = {
             "kind": "attack",
             "version": _VERSIONS["attack"],
@@ -309,13 +261,45 @@ class _Planner:
                 key=key_of(spec),
                 label=f"{attack.label()} on {of_target.label}",
                 track=self.context.track,
-                parents=tuple(dict.fromkeys((of_target.key, of_shadows.key))),
+                parents=tuple(dict.fromkeys((of_target.key, of_shadows.key, *students))),
                 seconds=_SECONDS_PER_SCORE * pairs + queries,
                 attack=attack,
-                target=Observed(key=of_target.key, models=of_target.models, informed=informed),
+                target=seen,
                 shadows=Observed(key=of_shadows.key, models=of_shadows.models, informed=informed),
+                students=students,
             )
         )
+
+    def _students(self, attack: Attack, target: Observed, label: str) -> tuple[str, ...]:
+        """Returns the keys of the jobs that train every target's students, where there are any."""
+        if not attack.n_students:
+            return ()
+        recipe = student_recipe(self.context)
+        sampling = recipe.sampling(len(self.population.reference_y) / 2 or 1)
+        examples = sampling.batch * sampling.steps * attack.n_students
+        spec = {
+            "kind": "distil",
+            "version": _VERSIONS["distil"],
+            "target": target.key,
+            "informed": target.informed,
+            "students": attack.n_students,
+            "recipe": recipe.to_json(),
+            "seed": self.grid.seed,
+        }
+        jobs = [
+            DistilJob(
+                key=key_of({**spec, "model": model}),
+                label=f"{attack.n_students} students of model {model}, {label}",
+                track=self.context.track,
+                parents=(target.key,),
+                seconds=6 * self.parameters * examples / REFERENCE_FLOPS,
+                target=target,
+                model=model,
+                students=attack.n_students,
+            )
+            for model in range(attack.extent.of(self.grid.models, 1)[0])
+        ]
+        return tuple(self._keep(job).key for job in jobs)
 
     @staticmethod
     def _visible(attack: Attack, defense: Composition, seen: _Seen) -> ObserveJob:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from dpbench import privacy
 from dpbench.errors import UserError, suggest
+from dpbench.grid.cell import Cell, Plan
 from dpbench.grid.job import Context
 from dpbench.grid.keys import key_of
-from dpbench.grid.plan import Cell, Plan, make_plan
+from dpbench.grid.plan import make_plan
 from dpbench.grid.spec import AVERAGE, read_grid
 from dpbench.grid.store import Store
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from dpbench.errors import UserError
+from dpbench.grid.cell import Plan
 from dpbench.grid.document import write_document
 from dpbench.grid.job import Context
 from dpbench.grid.local import Pool
-from dpbench.grid.plan import Plan, make_plan
+from dpbench.grid.plan import make_plan
 from dpbench.grid.store import Store
 from dpbench.grid.tables import Tables, write_tables
 from dpbench.grid.worker import Board, work

@@ -10,8 +10,8 @@ import pandas as pd
 
 from dpbench import privacy
 from dpbench.grid.attack_job import AttackJob
+from dpbench.grid.cell import Cell, Plan, Row
 from dpbench.grid.job import Context, Job
-from dpbench.grid.plan import Cell, Plan, Row
 from dpbench.grid.worker import Board
 from dpbench.metrics import accuracy_interval
 

@@ -19,9 +19,9 @@ def check_attack(attack: Attack) -> None:
 
     It must be documented and survive a round trip through JSON; score every (target, point) with a
     finite number, deterministically, within its declared access and budget; never use a target's
-    own bits or its own row of the shadows; survive masked and constant models, and a world without
-    public points; find nothing where membership has no effect; and find a large effect, though no
-    more than there is.
+    own bits or its own row of the shadows; score a point alike wherever it stands among the others;
+    survive masked and constant models, and a world without public points; find nothing where
+    membership has no effect; and find a large effect, though no more than there is.
 
     Raises:
         AssertionError: The contract is broken; the message says how.
@@ -41,6 +41,7 @@ def check_attack(attack: Attack) -> None:
         f"{name}: two runs on the same view differ; draw randomness from view.rng only"
     )
     _check_secrets(attack, planted, scores)
+    _check_order(attack, planted, scores)
     _check_masked(attack, planted)
     _check_small(attack, shape)
     _check_signal(attack, planted, scores)
@@ -154,6 +155,23 @@ def _check_without_shadows(attack: Attack, planted: Planted, scores: Floats) -> 
     members = view.members if attack.knows_other_bits else ~view.members
     blind = _run(attack, replace(view, shadows=refuse, members=members))
     assert np.array_equal(blind, scores), f"{name}: it uses view.members: declare needs_shadows"
+
+
+def _check_order(attack: Attack, planted: Planted, scores: Floats) -> None:
+    """A point's scores may not depend on where it stands: the attack must not care for batches.
+
+    Only attacks that draw no random numbers are held to it exactly: a draw may go to another point.
+    """
+    view = _view(attack, planted)
+    state = view.rng.bit_generator.state
+    _run(attack, view)
+    if view.rng.bit_generator.state != state:
+        return
+    order = np.random.default_rng(0).permutation(POINTS)
+    seen = _scores(attack, planted.reordered(order))
+    assert np.allclose(seen, scores[:, order], rtol=1e-4, atol=1e-4 * scores.std()), (
+        f"{attack.label()}: the scores of a point change with its place among the others"
+    )
 
 
 def _with_another_row(release: Release, model: int) -> Release:

@@ -55,6 +55,16 @@ class Release:
     directions: Floats
     public: "Release | None" = None
 
+    def reordered(self, order: Ints) -> "Release":
+        """Returns the same answers on the challenge points in another order."""
+        return replace(
+            self,
+            inputs=_read_only(self.inputs[order]),
+            labels=_read_only(self.labels[order]),
+            confidence=self.confidence[:, order],
+            others=self.others[:, order],
+        )
+
     def outputs(self) -> Floats:
         """Returns class probabilities `(M, n, C)`, float32 and read-only."""
         return self._shared(self.confidence, self.others, self.labels)
@@ -72,9 +82,10 @@ class Release:
 
     def query_each(self, models: Ints, points: Ints, inputs: Floats) -> Floats:
         """Returns class probabilities `(k, b, C)` of inputs `(k, b, *shape)`, near given points."""
-        near = self.inputs[points].reshape(len(points), 1, -1)
-        moved = inputs.reshape(*inputs.shape[:2], near.shape[-1]) - near
-        directions = self.directions[models].reshape(len(models), -1, 1)
+        size = math.prod(self.inputs.shape[1:])
+        near = self.inputs[points].reshape(len(points), 1, size)
+        moved = inputs.reshape(*inputs.shape[:2], size) - near
+        directions = self.directions[models].reshape(len(models), size, 1)
         confidence = self._moved(
             self.confidence[models, points, None],
             np.square(moved).sum(-1),
@@ -140,6 +151,7 @@ class Planted:
         spread: Standard deviation of the points' difficulty.
         binary: `(*shape)` bool, which features are binary.
         difficulty: `(n,)` how confident models are in each point without having seen it.
+        order: `(n,)` where each point stood when the world was drawn.
     """
 
     members: Bools
@@ -149,6 +161,7 @@ class Planted:
     spread: float
     binary: Bools
     difficulty: Floats
+    order: Ints
 
     @property
     def calibrated_auc(self) -> float:
@@ -159,6 +172,18 @@ class Planted:
     def global_auc(self) -> float:
         """The AUC of the best attack with one threshold for all points."""
         return float(norm.cdf(self.effect / math.sqrt(2 * (1 + self.spread**2))))
+
+    def reordered(self, order: Ints) -> "Planted":
+        """Returns the same world with its challenge points in another order."""
+        target = self.target.reordered(order)
+        return replace(
+            self,
+            members=_read_only(self.members[:, order]),
+            target=target,
+            shadows=target if self.shadows is self.target else self.shadows.reordered(order),
+            difficulty=self.difficulty[order],
+            order=self.order[order],
+        )
 
     def view(
         self,
@@ -194,12 +219,13 @@ class Planted:
     def _students(self, count: int) -> Floats:
         """Returns what `count` students of every target answer: `(M, count, n, C)`."""
         rng = rng_for(0, "planted", "students")
-        points = _Points(self.target.inputs, self.target.labels, self.difficulty)
+        drawn = self.reordered(np.argsort(self.order))
+        points = _Points(drawn.target.inputs, drawn.target.labels, drawn.difficulty)
         nothing = np.zeros((len(self.members) * count, len(self.difficulty)))
         outputs = _release(
             points, nothing, n_classes=self.target.others.shape[2], rng=rng
         ).outputs()
-        return outputs.reshape(len(self.members), count, *outputs.shape[1:])
+        return outputs[:, self.order].reshape(len(self.members), count, *outputs.shape[1:])
 
 
 def plant(
@@ -255,6 +281,7 @@ def plant(
         spread=spread,
         binary=binary,
         difficulty=challenge.difficulty,
+        order=np.arange(points),
     )
 
 

@@ -61,3 +61,53 @@ def test_gradients_are_with_respect_to_the_weights_unless_said_otherwise():
     oracle = PLANTED.view(access=Access.WHITE_BOX).target
     assert np.array_equal(oracle.gradient_norms(), oracle.gradient_norms("weights"))
     assert not np.allclose(oracle.gradient_norms(), oracle.gradient_norms("inputs"))
+
+
+def chosen(models, points, copies):
+    inputs = PLANTED.target.inputs[points][:, None].repeat(copies, 1)
+    return np.array(models), np.array(points), inputs
+
+
+def test_pairs_are_asked_about_inputs_of_their_own():
+    oracle = PLANTED.view(access=Access.LABEL).target
+    models, points, inputs = chosen([0, 3, 3], [7, 2, 7], 2)
+    inputs[:, 1] = inputs[::-1, 1]
+    found = oracle.predictions_at(models, points, inputs)
+    assert found.shape == (3, 2)
+    assert np.array_equal(found[:, 0], PLANTED.target.outputs().argmax(-1)[models, points])
+    for pair, (model, point) in enumerate(zip(models, points, strict=True)):
+        others = PLANTED.target.inputs.copy()
+        others[point] = inputs[pair, 1]
+        assert found[pair, 1] == PLANTED.target.query(others).argmax(-1)[model, point]
+
+
+def test_every_pair_has_its_own_budget_beside_the_common_queries():
+    oracle = PLANTED.view(access=Access.LABEL, budget=5).target
+    oracle.predictions()
+    oracle.predictions_at(*chosen([0, 1], [7, 2], 3))
+    oracle.predictions_at(*chosen([0], [2], 4))
+    assert oracle.queries == 5
+    oracle.predictions_at(*chosen([0], [7], 1))
+    with pytest.raises(AccessError, match="query 6 exceeds the budget of 5"):
+        oracle.predictions_at(*chosen([1, 0], [2, 7], 1))
+
+
+def test_the_same_pair_twice_in_one_question_is_charged_twice():
+    oracle = PLANTED.view(access=Access.LABEL, budget=5).target
+    with pytest.raises(AccessError, match="query 6"):
+        oracle.predictions_at(*chosen([2, 2], [1, 1], 3))
+
+
+def test_nobody_asked_costs_nothing():
+    oracle = PLANTED.view(access=Access.LABEL, budget=5).target
+    nobody = np.zeros(0, np.int64)
+    assert oracle.predictions_at(nobody, nobody, np.zeros((0, 3, 16), np.float32)).size == 0
+    assert oracle.queries == 0
+
+
+def test_some_models_answer_only_about_whole_sets():
+    oracle = Oracle(
+        access=Access.LABEL, budget=None, pool_outputs=PLANTED.target.outputs, query=lambda x: x
+    )
+    with pytest.raises(NotApplicable, match="own choice"):
+        oracle.predictions_at(*chosen([0], [0], 1))

@@ -231,6 +231,66 @@ class Free(Base):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CaresForItsPlace(Base):
+    """Lets the points before it count."""
+
+    def score(self, view):
+        scores = self.honest(view)
+        return scores - scores.cumsum(1) / np.arange(1, scores.shape[1] + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsksOnePairTooOften(Base):
+    """Declares two queries, and asks three about one point of one model."""
+
+    access: ClassVar[Access] = Access.LABEL
+
+    @property
+    def budget(self):
+        return 2
+
+    def score(self, view):
+        one, three = np.array([1]), np.zeros((1, 3, *view.inputs.shape[1:]), np.float32)
+        view.target.predictions_at(one, one, three)
+        return np.ones(view.members.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auditor(Base):
+    """Knows how confident the target is in its other members, by class."""
+
+    knows_other_bits: ClassVar[bool] = True
+
+    def score(self, view):
+        phi = self.honest(view)
+        inside = np.where(view.members, phi, 0.0)
+        others = inside.sum(1, keepdims=True) - inside
+        count = view.members.sum(1, keepdims=True) - view.members
+        # Rounded: what is taken off a sum leaves its rounding error behind.
+        return phi - 0.1 * (others / np.maximum(count, 1)).round(6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditorOfItself(Auditor):
+    """Forgets to leave out the very point it scores."""
+
+    def score(self, view):
+        phi = self.honest(view)
+        inside = np.where(view.members, phi, 0.0).sum(1, keepdims=True)
+        return phi - 0.1 * inside / view.members.sum(1, keepdims=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooksInsideItsShadows(Base):
+    """Looks at its shadows' weights, which its access does not show."""
+
+    needs_shadows: ClassVar[bool] = True
+
+    def score(self, view):
+        return self.honest(view) + 0.0 * view.shadows.logits()[..., 0]
+
+
+@dataclass(frozen=True, kw_only=True)
 class InsideBase(Attack):
     """A white-box attack that each case below spoils in one way."""
 
@@ -309,6 +369,7 @@ class LogOfVanished(InsideBase):
 def test_an_honest_attack_passes():
     check_attack(Honest())
     check_attack(HonestInside())
+    check_attack(Auditor())
 
 
 @pytest.mark.parametrize(
@@ -340,6 +401,10 @@ def test_an_honest_attack_passes():
         (TakesWeightsForScores(), "white_box access is needed, score given"),
         (LooksTwice(), "exceeds the budget of 1"),
         (EditsTheModel(), "writes into what it was shown"),
+        (CaresForItsPlace(), "its place among the others"),
+        (AsksOnePairTooOften(), "query 3 exceeds the budget of 2"),
+        (AuditorOfItself(), "changes with that very bit"),
+        (LooksInsideItsShadows(), "white_box access is needed, score given"),
         (LogOfVanished(), r"not finite \(label-only models\)"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Attack) else None,

@@ -1,0 +1,66 @@
+"""What a plan is made of: cells, the rows of their attacks, and all jobs behind them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dpbench.attacks import Attack
+from dpbench.defenses import Composition
+from dpbench.grid.attack_job import AttackJob
+from dpbench.grid.evaluate_job import BestJob, EvaluateJob
+from dpbench.grid.job import Job
+from dpbench.grid.observe_job import ObserveJob
+from dpbench.grid.train_job import TrainJob
+from dpbench.training.recipe import Recipe, Sampling
+from dpbench.training.task import Mechanism
+
+
+class Row(NamedTuple):
+    """One row of the attacks table.
+
+    Attributes:
+        attack: The attack, or None for the best one.
+        knowledge: Which shadows it had.
+        scores: The job that scored, or None for the best one.
+        evaluate: The job with the row's numbers.
+    """
+
+    attack: Attack | None
+    knowledge: str
+    scores: AttackJob | None
+    evaluate: EvaluateJob | BestJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One defense at one strength: how it trains, what it claims, and the jobs behind its rows.
+
+    `canary` is the same defense on the grid's canary track, with the same rows in the same order.
+    """
+
+    defense: Composition
+    recipe: Recipe
+    sampling: Sampling
+    mechanism: Mechanism | None
+    trains: tuple[TrainJob, ...]
+    observe: ObserveJob
+    rows: tuple[Row, ...]
+    canary: "Cell | None" = None
+
+    def strongest(self, best: Row, winner: int) -> Row:
+        """Returns the row of the attack that a `best` row has chosen as its number `winner`."""
+        assert isinstance(best.evaluate, BestJob)
+        key = best.evaluate.candidates[winner].key
+        rows = [row for row in self.rows if row.knowledge == best.knowledge]
+        return next(row for row in rows if row.evaluate.key == key)
+
+    @property
+    def claims(self) -> bool:
+        """Whether the mechanism claims differential privacy."""
+        return self.mechanism is not None and self.mechanism.claim is not None
+
+
+class Plan(NamedTuple):
+    """All cells of a grid and all distinct jobs, parents before children."""
+
+    cells: tuple[Cell, ...]
+    jobs: dict[str, Job]
