@@ -19,7 +19,7 @@ from bench.claims.evidence import (
 from bench.claims.runs import Study
 from dpbench.grid.run import Run
 
-FLAT, TEMPERATURE = "label_only(form=flat)", "temperature(temperature=5)"
+FLAT, TEMPERATURE = "label_only(form=flat)", "temperature"
 LABEL_ATTACKS = ("gap", "label_lira", "noise_robustness")
 SCORE_ATTACKS = ("malt", "lira")
 NEAR_A_GUESS, NEVER_BELOW, RECOVERED = 0.55, 0.01, 0.002
