@@ -156,7 +156,7 @@ def few_references(view: View, data: str) -> Iterator[Line]:
             35.1,
             f"RMIA with {models}: AUC at least that of LiRA",
             data,
-            f"{rmia[AUC].value:.3f} and {lira[AUC].value:.3f}, lead {lead}",
+            f"{rmia[AUC].value:.3f} and {lira[AUC].value:.3f}, lead {lead}; {_scales(view, size)}",
             at_least(lead.interval),
         )
         tied = rmia.scores[~rmia.members] == rmia.scores.max()
@@ -169,6 +169,14 @@ def few_references(view: View, data: str) -> Iterator[Line]:
             f"{stricter[TPR01].value:.3f}",
             at_least(low.interval),
         )
+
+
+def _scales(view: View, size: int) -> str:
+    """Says what other values of RMIA's `a` give: an oracle's choice."""
+    found = {
+        a: in_blocks(Rmia(mode="offline", a=a), view, size)[AUC].value for a in (0.0, 0.6, 1.0)
+    }
+    return "a = " + ", ".join(f"{a:g}: {value:.3f}" for a, value in found.items())
 
 
 def _fixed_variance(view: View, size: int) -> Table:

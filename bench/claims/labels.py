@@ -70,20 +70,26 @@ def more_copies(run: Run, data: str) -> Line:
 
 
 def few_queries(run: Run, data: str) -> Line:
-    """Claim 16, second half: both with the largest budget below the limit."""
-    noise = max(count for count in budgets(run, "noise_robustness") if count < FEW_QUERIES)
-    search = max(count for count in budgets(run, "boundary_distance") if count < FEW_QUERIES)
-    distance = table(run, "none", "boundary_distance", queries=search)
-    robust = like(table(run, "none", "noise_robustness", copies=noise - 1), distance)
-    lead = difference(robust[ACCURACY], distance[ACCURACY])
+    """Claim 16, second half: each search with few queries against the noise that costs no more."""
+    noises, searches = (budgets(run, name) for name in ("noise_robustness", "boundary_distance"))
+    shown, verdicts = [], []
+    for search in (budget for budget in searches if budget < FEW_QUERIES):
+        # Budgets of both differ a little: 257 and 250.
+        noise = max(budget for budget in noises if budget < 1.05 * search)
+        distance = table(run, "none", "boundary_distance", queries=search)
+        robust = like(table(run, "none", "noise_robustness", copies=noise - 1), distance)
+        lead = difference(robust[ACCURACY], distance[ACCURACY])
+        verdicts.append(at_least(lead.interval))
+        shown.append(
+            f"{noise} queries {robust[ACCURACY].value:.3f}, {search} queries "
+            f"{distance[ACCURACY].value:.3f}, lead {lead}"
+        )
     return Line(
         16.2,
-        f"below {FEW_QUERIES} queries noise robustness beats boundary distance",
+        f"below {FEW_QUERIES} queries noise robustness is at least as accurate as the distance",
         data,
-        f"accuracy {robust[ACCURACY].value:.3f} ({noise} queries), "
-        f"{distance[ACCURACY].value:.3f} ({search}), lead {lead}; AUC {robust[AUC].value:.3f} and "
-        f"{distance[AUC].value:.3f}",
-        at_least(lead.interval),
+        "; ".join(shown),
+        all_of(*verdicts),
     )
 
 
