@@ -11,7 +11,7 @@ import pytest
 
 import dpbench
 from bench.claims import few_models, score_attacks, white_box
-from bench.claims.evidence import AUC, HOLDS, TPR01, Table, at_least, difference, table
+from bench.claims.evidence import AUC, HOLDS, TPR01, at_least, difference, table
 from dpbench.attacks import Lira, Rmia, View
 from dpbench.grid import runner
 from dpbench.grid.document import write_document
