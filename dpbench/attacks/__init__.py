@@ -4,6 +4,8 @@ from dpbench.attacks.attack_d import AttackD as AttackD
 from dpbench.attacks.attack_p import AttackP as AttackP
 from dpbench.attacks.attack_r import AttackR as AttackR
 from dpbench.attacks.attack_s import AttackS as AttackS
+from dpbench.attacks.augmentation import Augmentation as Augmentation
+from dpbench.attacks.augmentation_regression import AugmentationRegression as AugmentationRegression
 from dpbench.attacks.base import Access as Access
 from dpbench.attacks.base import AccessError as AccessError
 from dpbench.attacks.base import Attack as Attack
@@ -14,6 +16,7 @@ from dpbench.attacks.base import WhiteBox as WhiteBox
 from dpbench.attacks.base_attack import Base as Base
 from dpbench.attacks.bavaria import Bavaria as Bavaria
 from dpbench.attacks.boundary_distance import BoundaryDistance as BoundaryDistance
+from dpbench.attacks.combined import Combined as Combined
 from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
@@ -46,9 +49,12 @@ __all__ = [
     "AttackP",
     "AttackR",
     "AttackS",
+    "Augmentation",
+    "AugmentationRegression",
     "Base",
     "Bavaria",
     "BoundaryDistance",
+    "Combined",
     "Entropy",
     "Gap",
     "GradientNorm",

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from itertools import count, islice, product
 
-import numpy as np
-
 from dpbench.attacks.base import Floats
+from dpbench.attacks.image_copies import shifted
 
 
 def augmented(inputs: Floats, queries: int) -> Iterator[Floats | None]:
@@ -21,7 +20,7 @@ def augmented(inputs: Floats, queries: int) -> Iterator[Floats | None]:
     yield None
     versions = ((shift, mirrored) for shift in _shifts() for mirrored in (False, True))
     for (down, right), mirrored in islice(versions, 1, queries):
-        yield _shifted(inputs[..., ::-1] if mirrored else inputs, down, right)
+        yield shifted(inputs[..., ::-1] if mirrored else inputs, down, right)
 
 
 def _shifts() -> Iterator[tuple[int, int]]:
@@ -29,10 +28,3 @@ def _shifts() -> Iterator[tuple[int, int]]:
     for radius in count(1):
         reach = range(-radius, radius + 1)
         yield from (shift for shift in product(reach, reach) if max(map(abs, shift)) == radius)
-
-
-def _shifted(images: Floats, down: int, right: int) -> Floats:
-    height, width = images.shape[-2:]
-    rows = np.clip(np.arange(height) - down, 0, height - 1)
-    columns = np.clip(np.arange(width) - right, 0, width - 1)
-    return np.ascontiguousarray(images[..., rows[:, None], columns])

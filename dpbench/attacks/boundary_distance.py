@@ -60,5 +60,5 @@ class BoundaryDistance(Attack):
             predicted=view.target.predictions(),
             queries=self.queries - 1,
             box=Box.of(view),
-            rng=view.rng,
+            seed=int(view.rng.integers(2**63)),
         )

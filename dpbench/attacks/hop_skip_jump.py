@@ -87,7 +87,7 @@ def boundary_distances(
     predicted: Ints,
     queries: int,
     box: Box,
-    rng: np.random.Generator,
+    seed: int,
 ) -> Floats:
     """Returns the distance `(M, n)` from each input to the nearest other class that was found.
 
@@ -104,10 +104,9 @@ def boundary_distances(
         predicted: `(M, n)` the models' labels of `inputs`, asked before.
         queries: The most queries about each pair.
         box: Where inputs may lie.
-        rng: Draws one seed.
+        seed: The directions follow from it, the same for all pairs.
     """
     rows = inputs.reshape(len(inputs), -1).astype(np.float32)
-    seed = int(rng.integers(2**63))
     directions = cache(lambda turn: _orthonormal(rows.shape[1], turn, seed))
     distances = np.zeros(predicted.shape)
     block = max(1, NUMBERS_AT_ONCE // rows.shape[1])
@@ -207,8 +206,6 @@ class _Search:
             starts: `(k, s, d)` inputs that the model takes for other classes.
         """
         offsets: Floats = (starts - pairs.centers[:, None]) / pairs.box.unit
-        if self.left < 2:
-            return _nearest(offsets)
         offsets = self._towards(pairs, offsets, min(COARSE_STEPS, self.left // offsets.shape[1]))
         first = FINE_STEPS + ARC_STEPS + len(self.directions(1))
         walkers = min(offsets.shape[1], MOST_WALKERS, max(1, int(OPENING * self.left / first)))

@@ -47,18 +47,28 @@ class NoiseRobustness(Attack):
         clean = view.target.predictions() == view.labels
         kept = np.zeros(clean.shape)
         for _ in range(self.copies):
-            kept += view.target.predictions(self._perturbed(view)) == view.labels
+            copies = perturbed(view, scale=self.scale, flip_probability=self.flip_probability)
+            kept += view.target.predictions(copies) == view.labels
         return np.where(clean, kept / self.copies, 0.0)
 
-    def _perturbed(self, view: View) -> Floats:
-        inputs, binary = view.inputs, view.binary
-        noisy = inputs
-        if not binary.all():
-            noise = view.rng.standard_normal(inputs.shape, dtype=np.float32)
-            noisy = np.clip(inputs + self.scale * view.unit * noise, view.low, view.high)
-        if binary.any():
-            probability = self.flip_probability or min(0.5, 3 / int(binary.sum()))
-            flips = view.rng.random(inputs.shape, dtype=np.float32) < probability
-            other = np.where(inputs > (view.low + view.high) / 2, view.low, view.high)
-            noisy = np.where(binary, np.where(flips, other, inputs), noisy)
-        return noisy.astype(inputs.dtype, copy=False)
+
+def perturbed(view: View, *, scale: float, flip_probability: float | None) -> Floats:
+    """Returns noisy copies `(n, *shape)` of all challenge points, in the features' ranges.
+
+    Args:
+        view: Its generator draws the noise.
+        scale: Standard deviation of the noise on continuous features, in raw units.
+        flip_probability: Chance that a binary feature flips; None flips 3 of a point on average,
+            and never more than half.
+    """
+    inputs, binary = view.inputs, view.binary
+    noisy = inputs
+    if not binary.all():
+        noise = view.rng.standard_normal(inputs.shape, dtype=np.float32)
+        noisy = np.clip(inputs + scale * view.unit * noise, view.low, view.high)
+    if binary.any():
+        probability = flip_probability or min(0.5, 3 / int(binary.sum()))
+        flips = view.rng.random(inputs.shape, dtype=np.float32) < probability
+        other = np.where(inputs > (view.low + view.high) / 2, view.low, view.high)
+        noisy = np.where(binary, np.where(flips, other, inputs), noisy)
+    return noisy.astype(inputs.dtype, copy=False)

@@ -22,7 +22,7 @@ def search(linear, labels, queries, limits, *, seed=0, budget=None):
         predicted=oracle.predictions(),
         queries=queries,
         box=limits,
-        rng=np.random.default_rng(seed),
+        seed=seed,
     )
 
 
@@ -138,7 +138,7 @@ def test_where_the_model_says_the_same_about_all_points_noise_is_a_start():
 
 
 def test_no_pair_no_question():
-    linear, labels = draw(models=2, points=10, features=6, classes=3)
+    linear, _ = draw(models=2, points=10, features=6, classes=3)
     wrong = (linear.pool().argmax(-1) + 1) % 3
     linear.weights[1] = linear.weights[0]
     assert (search(linear, wrong[0], 100, box(6)) == 0).all()

@@ -1,0 +1,94 @@
+"""Boundary distance and data augmentation in one: distances from shifted copies."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from dpbench.attacks.base import Access, Attack, Extent, Floats, NotApplicable, Oracle, View
+from dpbench.attacks.hop_skip_jump import Box, boundary_distances
+from dpbench.attacks.image_copies import diamond, shifted
+from dpbench.attacks.shadow_classifier import as_they_are, membership_log_odds
+from dpbench.component import register
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Combined(Attack):
+    """A classifier for each class on the boundary distances of an image's shifted copies.
+
+    The combined attack of Choquette-Choo et al. 2021, its strongest: the vector of the L2 distances
+    from the image and its copies (`augmentation`'s translations) to the decision boundary
+    (`boundary_distance`) goes to a ridge logistic regression for each class, trained on the shadows
+    of the half of the models that the target is not in; the paper trains a small perceptron.
+    The queries are divided evenly over the copies.
+
+    Attributes:
+        shift: d: the copies are the image and all shifts with |down| + |right| = d.
+        queries: Queries about each model and point, for all copies together. The paper spends
+            2500 on each copy.
+        models, points: How many are attacked; None takes all.
+    """
+
+    access: ClassVar[Access] = Access.LABEL
+    needs_shadows: ClassVar[bool] = True
+    reference: ClassVar[str] = (
+        "Choquette-Choo, Tramer, Carlini and Papernot, Label-Only Membership Inference Attacks, "
+        "ICML 2021"
+    )
+
+    shift: Annotated[int, Field(ge=1)] = 1
+    queries: Annotated[int, Field(ge=10)] = 2500
+    models: Annotated[int, Field(ge=1)] | None = 4
+    points: Annotated[int, Field(ge=1)] | None = 500
+
+    @property
+    def budget(self) -> int:
+        """The clean queries and the searches."""
+        return self.queries
+
+    @property
+    def extent(self) -> Extent:
+        """The first models and points."""
+        return Extent(self.models, self.points)
+
+    def score(self, view: View) -> Floats:
+        """Returns the log odds of membership.
+
+        Raises:
+            NotApplicable: The inputs are not images, there is only one model, hence no shadow, or
+                there are fewer than two queries for each copy.
+        """
+        if not view.is_image:
+            raise NotApplicable("only images can be shifted")
+        if len(view.members) < 2:
+            raise NotApplicable("there is only one model, hence no shadow")
+        each = self.queries // len(diamond(self.shift)) - 1
+        if each < 1:
+            raise NotApplicable(f"{self.queries} queries are fewer than two for each copy")
+        seed = int(view.rng.integers(2**63))
+        observed = self._distances(view.target, view, each, seed)
+        shadows = observed
+        if view.shadows is not view.target:
+            shadows = self._distances(view.shadows, view, each, seed)
+        return membership_log_odds(
+            observed, shadows, view.members, groups=view.labels, features=as_they_are
+        )
+
+    def _distances(self, oracle: Oracle, view: View, queries: int, seed: int) -> Floats:
+        """Returns `(M, n, copies)` distances in raw units."""
+        distances = []
+        for down, right in diamond(self.shift):
+            copies = shifted(view.inputs, down, right)
+            found = boundary_distances(
+                oracle,
+                copies,
+                labels=view.labels,
+                predicted=oracle.predictions(copies),
+                queries=queries,
+                box=Box.of(view),
+                seed=seed,
+            )
+            distances.append(found)
+        return np.stack(distances, axis=-1)

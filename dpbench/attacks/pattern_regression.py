@@ -1,0 +1,152 @@
+"""One logistic regression for each example and target, on few bits of few models, all at once.
+
+The fit for target t and example i sees the bits that the *other* models have for i. Fits that leave
+out equal rows are one and the same, so there are as many fits as distinct rows, not as models. What
+a fit sees is laid out in an order of its own (distinct patterns, sorted, with their counts) and it
+stops by its own criterion: its result does not depend, even in rounding, on the row it leaves out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from dpbench.attacks.base import Bools, Floats, Ints
+
+MOST_STEPS = 50
+TOLERANCE = 1e-9
+MOST_BITS = 60
+"""A pattern and a membership bit are one 64-bit integer."""
+BLOCK = 1 << 21
+"""Numbers in the largest buffer: 16 MB."""
+
+
+def left_out_log_odds(observed: Bools, shadows: Bools, members: Bools) -> Floats:
+    """Returns `(M, n)` each target's log odds of membership by a fit on the other models.
+
+    The fit minimises `sum of log-losses + |w|^2 / 2` with a free constant: scikit-learn's
+    `LogisticRegression(C=1)`. Where the other models' bits are all alike there is nothing to fit:
+    the log odds are 0.
+
+    Args:
+        observed: `(M, n, q)` the bits of the targets.
+        shadows: `(M, n, q)` the bits of the shadows.
+        members: `(M, n)` the shadows' membership bits.
+    """
+    models, points, bits = shadows.shape
+    places = 1 << np.arange(1, bits + 1)
+    rows = shadows @ places + members  # a pattern, and in the lowest place whose side it is on
+    point = np.broadcast_to(np.arange(points), rows.shape)
+    order = np.lexsort([rows.ravel(), point.ravel()])
+    new = np.ones(rows.size, bool)
+    sorted_rows, sorted_points = rows.ravel()[order], point.ravel()[order]
+    new[1:] = (np.diff(sorted_rows) != 0) | (np.diff(sorted_points) != 0)
+    fit = np.empty(rows.size, np.int64)
+    fit[order] = np.cumsum(new) - 1
+    left_out = _Rows(sorted_points[new], sorted_rows[new])
+    weights = _fits(left_out, np.sort(rows, axis=0).T, bits)[fit.reshape(rows.shape)]
+    log_odds: Floats = weights[..., 0] + (weights[..., 1:] * observed).sum(-1)
+    return log_odds
+
+
+class _Rows(NamedTuple):
+    """What each fit leaves out: one row of one example."""
+
+    point: Ints
+    row: Ints
+
+
+class _Table(NamedTuple):
+    """What fits see, `(f, p)`: patterns and how many models IN and OUT have them."""
+
+    pattern: Ints
+    inside: Floats
+    outside: Floats
+
+
+def _fits(left_out: _Rows, rows: Ints, bits: int) -> Floats:
+    """Returns the weights `(f, q + 1)`, constant first.
+
+    Args:
+        left_out: One row for each fit.
+        rows: `(n, M)` every example's rows, sorted.
+        bits: q.
+    """
+    weights = np.zeros((len(left_out.row), bits + 1))
+    for start in range(0, len(weights), 1 << 14):
+        part = slice(start, start + (1 << 14))
+        table = _tables(_Rows(left_out.point[part], left_out.row[part]), rows)
+        patterns = (table.inside + table.outside > 0).sum(1)
+        both = (table.inside.sum(1) > 0) & (table.outside.sum(1) > 0)
+        # As wide as the fit's own patterns need: another fit's must not change its rounding.
+        widths = 1 << np.ceil(np.log2(np.maximum(patterns, 1))).astype(np.int64)
+        for width in np.unique(widths[both]):
+            chunk = max(1, BLOCK // (int(width) * (bits + 1)))
+            found = np.flatnonzero(both & (widths == width))
+            for fits in np.split(found, range(chunk, len(found), chunk)):
+                cut = _Table(*(values[fits, :width] for values in table))
+                weights[start + fits] = _newton(cut, bits)
+    return weights
+
+
+def _tables(left_out: _Rows, rows: Ints) -> _Table:
+    """Returns what is left of every fit's example, patterns first and padding behind them."""
+    models = rows.shape[1]
+    own = rows[left_out.point]
+    first = (own < left_out.row[:, None]).sum(1)
+    kept = np.arange(models - 1) + (np.arange(models - 1) >= first[:, None])
+    own = np.take_along_axis(own, kept, 1)
+    new = np.ones(own.shape, np.int64)
+    new[:, 1:] = (own[:, 1:] >> 1) != (own[:, :-1] >> 1)
+    place = np.cumsum(new, 1) - 1
+    width = 1 << (models - 1).bit_length()
+    pattern = np.zeros((len(own), width), np.int64)
+    np.put_along_axis(pattern, place, own >> 1, 1)
+    sides = np.zeros((2, len(own), width))
+    fits = np.arange(len(own))[:, None]
+    for side in (0, 1):
+        np.add.at(sides[side], (fits, place), (own & 1) == side)
+    return _Table(pattern, sides[1], sides[0])
+
+
+def _newton(table: _Table, bits: int) -> Floats:
+    """Returns the minimisers `(f, q + 1)` by Newton's method from zero, steps halved as needed."""
+    shown = (table.pattern[..., None] >> np.arange(bits)) & 1
+    design = np.concatenate([np.ones((*shown.shape[:2], 1)), shown], axis=2)
+    inside, outside = table.inside, table.outside
+    weights = np.zeros((len(design), bits + 1))
+    active = np.arange(len(design))
+    ridge = np.diag(np.r_[0.0, np.ones(bits)])
+    for _ in range(MOST_STEPS):
+        x, now, ins, outs = design[active], weights[active], inside[active], outside[active]
+        logits = (x @ now[..., None])[..., 0]
+        chance, count = expit(logits), ins + outs
+        gradient = ((count * chance - ins)[:, None] @ x)[:, 0] + now @ ridge
+        curvature = (count * chance * (1 - chance))[..., None] * x
+        hessian = x.transpose(0, 2, 1) @ curvature + ridge
+        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
+        step *= _shortening(x, now, step, _Table(table.pattern[active], ins, outs))[:, None]
+        weights[active] = now - step
+        active = active[np.abs(step).max(1) > TOLERANCE]
+        if not len(active):
+            break
+    return weights
+
+
+def _shortening(x: Floats, weights: Floats, step: Floats, table: _Table) -> Floats:
+    """Returns `(f,)` the largest power of 1/2 whose step does not raise the loss, or 0."""
+    before, share = _loss(x, weights, table), np.ones(len(x))
+    for _ in range(40):
+        worse = _loss(x, weights - share[:, None] * step, table) > before
+        if not worse.any():
+            return share
+        share[worse] /= 2
+    share[worse] = 0.0
+    return share
+
+
+def _loss(x: Floats, weights: Floats, table: _Table) -> Floats:
+    logits = (x @ weights[..., None])[..., 0]
+    losses = table.inside * np.logaddexp(0, -logits) + table.outside * np.logaddexp(0, logits)
+    penalised: Floats = losses.sum(1) + np.square(weights[:, 1:]).sum(1) / 2
+    return penalised
