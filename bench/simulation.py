@@ -5,7 +5,7 @@
 Each replication draws new class means, points, labels and coins, trains 88 softmax regressions
 under six defenses with the dense engine, and attacks 24 of them with 64 shadows. The reference is
 one such draw; its seed is not known. So a reference number is judged against the spread of ours
-over replications. Finished replications are kept in the CSV. About 45 s each on one core.
+over replications. Finished replications are kept in the CSV. About 45 s each on an idle core.
 """
 
 import math
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import stdtr
 
 from bench.generated import replace_section
 from bench.simulated_game import (
@@ -201,12 +202,19 @@ def verdict(judged: pd.DataFrame, replications: int) -> str:
     rows = judged.dropna(subset=["documented"])
     random = rows[rows["std"] > 0]
     fixed = rows[rows["std"] == 0]
+    # One more draw lies so far from the mean of R others, in their deviations: Student's t.
+    expected = [
+        len(random) * 2 * stdtr(replications - 1, -k / math.sqrt(1 + 1 / replications))
+        for k in (2, 3)
+    ]
     lines = [
         f"Of {len(random)} reference numbers that vary between draws, "
         f"{(random['deviations'] <= 2).sum()} lie within two and "
         f"{(random['deviations'] <= 3).sum()} within three standard deviations of one draw, over "
-        f"{replications} draws. Of {len(fixed)} that do not vary (the bound, and the gap attack's "
-        f"TPR of 0), {(fixed['deviations'] == 0).sum()} are equal to the last digit."
+        f"{replications} draws; {expected[0]:.0f} and {expected[1]:.1f} would be beyond if the "
+        f"reference were one more draw of ours. Of {len(fixed)} that do not vary (the bound, and "
+        f"the gap attack's TPR of 0), {(fixed['deviations'] == 0).sum()} are equal to the last digit. Beyond two:",
+        "",
     ]
     beyond = rows[rows["deviations"] > 2].sort_values("deviations", ascending=False)
     lines += [

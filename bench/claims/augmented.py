@@ -112,8 +112,8 @@ def translations(plain: dict[str, Table], copies: dict[str, Table], data: str) -
         "training with shifted copies raises the attack that queries these shifts",
         data,
         f"accuracy {before.value:.3f} plain, {after.value:.3f} with copies, rise {rise}; gap "
-        f"attack {plain['gap'][ACCURACY].value:.3f} and {copies['gap'][ACCURACY].value:.3f}, LiRA with "
-        f"{VIEWS} queries {plain[f'lira {VIEWS}'][ACCURACY].value:.3f} and "
+        f"attack {plain['gap'][ACCURACY].value:.3f} and {copies['gap'][ACCURACY].value:.3f}, "
+        f"LiRA with {VIEWS} queries {plain[f'lira {VIEWS}'][ACCURACY].value:.3f} and "
         f"{copies[f'lira {VIEWS}'][ACCURACY].value:.3f}",
         at_least(rise.interval),
     )

@@ -86,12 +86,14 @@ def variances(view: View, data: str) -> Iterator[Line]:
     }
     leads = {shadows: difference(*pair) for shadows, pair in found.items()}
     few = [shadows for shadows in found if shadows < ENOUGH]
+    spread = np.quantile(_spread(view), (0.1, 0.9))
     shown = ", ".join(f"{n}: {pool.value:.3f}/{own.value:.3f}" for n, (pool, own) in found.items())
     yield Line(
         9.1,
         f"with fewer than {ENOUGH} shadows LiRA's pooled variance is at least as good",
         data,
-        f"TPR at FPR 0.1%, pooled/per example, by shadows: {shown}",
+        f"TPR at FPR 0.1%, pooled/per example, by shadows: {shown}; OUT deviations of φ differ by "
+        f"a factor {spread[1] / spread[0]:.1f} between the 10% and the 90% quantile of points",
         all_of(*(at_least(leads[shadows].interval) for shadows in few)),
     )
     most = max(found)
@@ -102,6 +104,13 @@ def variances(view: View, data: str) -> Iterator[Line]:
         f"{most} shadows: pooled minus per example {leads[most]}",
         at_least(total((-1, leads[most])).interval, -SAME_TPR),
     )
+
+
+def _spread(view: View) -> Floats:
+    """Returns the standard deviation of phi over the models without each point, `(n,)`."""
+    phi = np.where(view.members, np.nan, logit(view.target.scores(), view.labels))
+    deviations: Floats = np.nanstd(phi, axis=0, ddof=1)
+    return deviations
 
 
 def normality(run: Run, data: str) -> Line:

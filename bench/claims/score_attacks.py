@@ -88,6 +88,8 @@ def sample_beats_global(run: Run, data: str) -> Iterator[Line]:
     for cell, what in (("none", "overfitted"), (stopped(run), "stopped early")):
         mast, malt = table(run, cell, "mast"), table(run, cell, "malt")
         cut = table(run, cell, "mast", threshold="cut")
+        phi = logit(run.outputs(cell), run.labels)
+        scaled = Table(_above_midpoint(phi, mast.members), mast.members)
         lead = difference(mast[ACCURACY], malt[ACCURACY])
         yield Line(
             3,
@@ -95,7 +97,8 @@ def sample_beats_global(run: Run, data: str) -> Iterator[Line]:
             data,
             f"{mast[ACCURACY].value:.3f} and {malt[ACCURACY].value:.3f}, lead {lead}; "
             f"AUC {mast[AUC].value:.3f} and {malt[AUC].value:.3f}; best cuts as τ: accuracy "
-            f"{cut[ACCURACY].value:.3f}, AUC {cut[AUC].value:.3f}",
+            f"{cut[ACCURACY].value:.3f}, AUC {cut[AUC].value:.3f}; midpoints of φ: accuracy "
+            f"{scaled[ACCURACY].value:.3f}, AUC {scaled[AUC].value:.3f}",
             at_least(lead.interval),
         )
 

@@ -163,6 +163,9 @@ def test_judging_counts_what_lies_beyond_three_deviations():
     # The bound is computed, not simulated, and equals the reference to its last digit.
     assert (judged.xs(simulation.BOUND)["deviations"] == 0).all()
     assert "**!**" in simulation.tables(judged.reset_index())
+    text = simulation.verdict(judged.reset_index(), 2)
+    assert "Of 18 that do not vary" in text
+    assert "- Watson, L2 1e-3, accuracy" in text
 
 
 def test_a_section_is_replaced_between_its_markers(tmp_path):
