@@ -213,7 +213,8 @@ def verdict(judged: pd.DataFrame, replications: int) -> str:
         f"{(random['deviations'] <= 3).sum()} within three standard deviations of one draw, over "
         f"{replications} draws; {expected[0]:.0f} and {expected[1]:.1f} would be beyond if the "
         f"reference were one more draw of ours. Of {len(fixed)} that do not vary (the bound, and "
-        f"the gap attack's TPR of 0), {(fixed['deviations'] == 0).sum()} are equal to the last digit. Beyond two:",
+        f"the gap attack's TPR of 0), {(fixed['deviations'] == 0).sum()} are equal to the last "
+        "digit. Beyond two:",
         "",
     ]
     beyond = rows[rows["deviations"] > 2].sort_values("deviations", ascending=False)

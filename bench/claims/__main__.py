@@ -53,6 +53,7 @@ def main() -> None:
 
 def _lines(study: Study) -> Iterator[Line]:
     yield from linear.mean_estimation()
+    yield from linear.naive_bayes()
     for data in study.available():
         for part in PARTS:
             yield from part.lines(study, data)

@@ -145,6 +145,11 @@ def test_mean_estimation_reaches_what_theory_allows():
     assert [line.verdict for line in lines] == [HOLDS] * 3
 
 
+def test_naive_bayes_weights_show_their_members():
+    (line,) = linear.naive_bayes()
+    assert line.verdict == HOLDS, line.numbers
+
+
 def test_separation_counts_deviations_between_both_sides():
     rng = np.random.default_rng(0)
     members = rng.random((4000, 2)) < 0.5
