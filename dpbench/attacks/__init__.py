@@ -15,11 +15,13 @@ from dpbench.attacks.base import View as View
 from dpbench.attacks.base import WhiteBox as WhiteBox
 from dpbench.attacks.base_attack import Base as Base
 from dpbench.attacks.bavaria import Bavaria as Bavaria
+from dpbench.attacks.bayes_wb import BayesWb as BayesWb
 from dpbench.attacks.boundary_distance import BoundaryDistance as BoundaryDistance
 from dpbench.attacks.combined import Combined as Combined
 from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
+from dpbench.attacks.inverse_hessian import InverseHessian as InverseHessian
 from dpbench.attacks.label_lira import LabelLira as LabelLira
 from dpbench.attacks.lira import Lira as Lira
 from dpbench.attacks.lira_official import LiraOfficial as LiraOfficial
@@ -31,6 +33,7 @@ from dpbench.attacks.max_confidence import MaxConfidence as MaxConfidence
 from dpbench.attacks.merlin import Merlin as Merlin
 from dpbench.attacks.modified_entropy import ModifiedEntropy as ModifiedEntropy
 from dpbench.attacks.morgan import Morgan as Morgan
+from dpbench.attacks.nasr import Nasr as Nasr
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
 from dpbench.attacks.privacy_risk_score import PrivacyRiskScore as PrivacyRiskScore
 from dpbench.attacks.quantile_regression import QuantileRegression as QuantileRegression
@@ -53,11 +56,13 @@ __all__ = [
     "AugmentationRegression",
     "Base",
     "Bavaria",
+    "BayesWb",
     "BoundaryDistance",
     "Combined",
     "Entropy",
     "Gap",
     "GradientNorm",
+    "InverseHessian",
     "LabelLira",
     "Lira",
     "LiraOfficial",
@@ -69,6 +74,7 @@ __all__ = [
     "Merlin",
     "ModifiedEntropy",
     "Morgan",
+    "Nasr",
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",

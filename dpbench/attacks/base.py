@@ -16,6 +16,10 @@ Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
 
 
+Points = Literal["challenge", "reference"]
+"""The n challenge points, or the r public points that no model was trained on."""
+
+
 class Access(IntEnum):
     """What the adversary is shown, weakest first."""
 
@@ -42,6 +46,16 @@ class WhiteBox(Protocol):
     @property
     def linear(self) -> bool:
         """Whether logits are affine in the weights, so that averaged weights average logits."""
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the logits are what one affine layer makes of its inputs."""
+
+    def features(self, of: Points) -> Floats:
+        """Returns the inputs `(M, k, h)` of that last affine layer at the k points; read-only."""
+
+    def head(self) -> Floats:
+        """Returns that layer's weights, and its bias as the last column: `(M, C, h + 1)`."""
 
     def weights(self) -> Floats:
         """Returns the released weights `(M, p)`."""
@@ -150,6 +164,27 @@ class Oracle:
         """Returns the logits `(M, n, C)` of the challenge points, before any release stage."""
         return self._inside().logits()
 
+    def features(self, of: Points = "challenge") -> Floats:
+        """Returns the inputs `(M, k, h)` of the last affine layer at k points; not to be changed.
+
+        With `head` they make the logits: `head[..., :-1] @ features + head[..., -1]`.
+
+        Args:
+            of: The n challenge points, or the r public points.
+
+        Raises:
+            NotApplicable: The network does not end in an affine layer.
+        """
+        return self._inside(head=True).features(of)
+
+    def head(self) -> Floats:
+        """Returns the last affine layer, bias as the last column: `(M, C, h + 1)`.
+
+        Raises:
+            NotApplicable: The network does not end in an affine layer.
+        """
+        return self._inside(head=True).head()
+
     def gradient_norms(self, of: Literal["weights", "inputs"] = "weights") -> Floats:
         """Returns the norms `(M, n)` of each challenge point's loss gradient.
 
@@ -171,9 +206,11 @@ class Oracle:
         self._count()
         return self._pool_outputs() if inputs is None else self._query(inputs)
 
-    def _inside(self) -> WhiteBox:
-        """Returns what answers one white-box question."""
+    def _inside(self, *, head: bool = False) -> WhiteBox:
+        """Returns what answers one white-box question, perhaps about the last affine layer."""
         shown = self._weights_shown()
+        if head and not shown.has_head:
+            raise NotApplicable("the network does not end in an affine layer")
         self._count()
         return shown
 

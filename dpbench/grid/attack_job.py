@@ -78,6 +78,7 @@ class Observed:
             labels=torch.from_numpy(population.pool_y[challenge]),
             n_classes=population.n_classes,
             seed=context.grid.seed,
+            reference=torch.from_numpy(population.reference_x),
             device=context.device,
         )
 

@@ -17,6 +17,8 @@ from dpbench.grid.keys import key_of
 from dpbench.grid.plan import make_plan
 from dpbench.grid.spec import AVERAGE, read_grid
 from dpbench.grid.store import Store
+from dpbench.metrics import CalibratedPrecision, calibrated_precision
+from dpbench.seeds import rng_for
 
 
 def load(folder: str | Path, *, data_dir: Path | None = None) -> "Run":
@@ -131,6 +133,36 @@ class Run:
                 scores = self.context.store.array(row.scores.key, "scores")
                 return scores, self.context.on(track).bits_of(scores)
         raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
+
+    def calibrated_precision(
+        self,
+        cell: str,
+        attack: str,
+        knowledge: str = "adaptive",
+        params: str | None = None,
+        *,
+        precision: float,
+        track: str = AVERAGE,
+    ) -> CalibratedPrecision:
+        """Returns what thresholds achieve that promise a precision on the other fold of models.
+
+        Args:
+            cell: The cell's id.
+            attack: As in `scores`, and so are `knowledge`, `params` and `track`.
+            knowledge: `adaptive` or `static`.
+            params: `attack_params` of the row.
+            precision: The level wanted, TPR / (TPR + FPR), above 1/2 and at most 1.
+            track: `average` or `canary`.
+
+        Raises:
+            UserError: There is no such row or track, it has no scores, or the precision is out of
+                range.
+        """
+        if not 0.5 < precision <= 1:
+            raise UserError(f"precision: {precision}", allowed="above 0.5 and at most 1")
+        scores, members = self.scores(cell, attack, knowledge, params, track=track)
+        rng = rng_for(self.context.grid.seed, "precision", cell, attack)
+        return calibrated_precision(scores, members, precision=precision, rng=rng)
 
     def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:
         """Returns the largest TPR the cell's mechanism allows at each FPR; None without a claim."""

@@ -8,7 +8,8 @@ difficulty `d_i ~ N(0, spread^2)` and unit noise. No attack on the scores alone 
 Public points are more of the same that no model was trained on: their confidence is `d_i + noise`.
 
 The models' weights say the same: they are softmax regressions in which every point reads weights of
-its own, its logits, so that no white-box attack can beat that AUC either.
+its own, its logits, so that no white-box attack can beat that AUC either. The inputs of their last
+layer are one-hot: a point's own number, public points after challenge points.
 """
 
 import math
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from scipy.stats import norm
 
-from dpbench.attacks.base import Access, Bools, Floats, Ints, Oracle, View
+from dpbench.attacks.base import Access, Bools, Floats, Ints, Oracle, Points, View
 from dpbench.attacks.confidence import SMALLEST
 from dpbench.seeds import rng_for
 
@@ -112,6 +113,32 @@ class Release:
         logits = np.log(self.others + SMALLEST)
         logits[:, np.arange(len(self.labels)), self.labels] = self.confidence
         return _read_only(logits)
+
+    @property
+    def has_head(self) -> bool:
+        """A softmax regression is its last layer."""
+        return True
+
+    def features(self, of: Points) -> Floats:
+        """Returns one-hot rows `(M, k, h)`: one for each challenge point, then each public point.
+
+        A softmax regression on them reads weights of its own, the logits, for every point.
+        """
+        points = len(self.labels)
+        rows = np.eye(points + self._n_public, dtype=np.float32)
+        rows = rows[:points] if of == "challenge" else rows[points:]
+        return np.broadcast_to(rows, (len(self.confidence), *rows.shape))
+
+    def head(self) -> Floats:
+        """Returns the logits of all points, challenge and public, and no bias: `(M, C, h + 1)`."""
+        known = [self.logits()] if self.public is None else [self.logits(), self.public.logits()]
+        nothing = np.zeros((len(self.confidence), 1, self.others.shape[2]))
+        columns = np.concatenate([*known, nothing], axis=1)
+        return _read_only(np.moveaxis(columns, 1, 2).astype(np.float32))
+
+    @property
+    def _n_public(self) -> int:
+        return 0 if self.public is None else len(self.public.labels)
 
     def gradient_norms(self, of: Literal["weights", "inputs"]) -> Floats:
         """Returns the norms `(M, n)` of the cross-entropy's gradient."""

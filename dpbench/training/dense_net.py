@@ -148,6 +148,10 @@ class DenseNet:
                 self._activate(number, now.outputs[number], generator)
         return now.outputs[last]
 
+    def last_inputs(self) -> Tensor:
+        """Returns the last layer's inputs `(K, batch, d)`, a view that the next batch changes."""
+        return self._now.inputs[-1][..., :-1]
+
     def backward(self, delta: Tensor) -> None:
         """Turns the loss gradient on the logits into the gradient on every layer's output."""
         deltas = self._now.deltas

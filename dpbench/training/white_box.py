@@ -22,10 +22,12 @@ from dpbench.models.base import Architecture
 from dpbench.models.dense_layer import DenseArchitecture, DenseLayer
 from dpbench.seeds import seed_for
 from dpbench.training.dense_net import DenseNet
+from dpbench.training.features import features, head_name
 from dpbench.training.fit import logits
 from dpbench.training.task import Weights
 
 Of = Literal["weights", "inputs"]
+Points = Literal["challenge", "reference"]
 
 _EXAMPLES_AT_ONCE = 1024
 _DENSE_MODELS_AT_ONCE = 8
@@ -146,6 +148,7 @@ class TrainedModels:
         labels: `(n,)` int64, their true labels.
         n_classes: Number of classes C.
         seed: The grid's seed, from which model m = 0..M-1 was initialised.
+        reference: `(r, *shape)` public points; None stands for none.
         device: Torch device name.
     """
 
@@ -155,6 +158,7 @@ class TrainedModels:
     labels: Tensor
     n_classes: int
     seed: int
+    reference: Tensor | None = None
     device: str = "cpu"
 
     @property
@@ -184,6 +188,30 @@ class TrainedModels:
             self.architecture, self.trained, self.inputs, **self._facts
         ).numpy()
         return values
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the logits are what one affine layer makes of its inputs."""
+        return head_name(self.architecture, shape=self._shape, n_classes=self.n_classes) is not None
+
+    def features(self, of: Points) -> NDArray[np.floating]:
+        """Returns the inputs `(M, k, h)` float32 of the last affine layer, read-only."""
+        inputs = self.inputs
+        if of == "reference":
+            inputs = inputs[:0] if self.reference is None else self.reference
+        values: NDArray[np.floating] = features(
+            self.architecture, self.trained, inputs, **self._facts
+        ).numpy()
+        values.flags.writeable = False
+        return values
+
+    def head(self) -> NDArray[np.floating]:
+        """Returns the last affine layer `(M, C, h + 1)` float32, bias as the last column."""
+        name = head_name(self.architecture, shape=self._shape, n_classes=self.n_classes)
+        weight = self.trained[f"{name}.weight"]
+        bias = self.trained.get(f"{name}.bias", weight.new_zeros(weight.shape[:2]))
+        joined: NDArray[np.floating] = torch.cat([weight, bias[..., None]], 2).numpy()
+        return joined
 
     def gradient_norms(self, of: Of) -> NDArray[np.floating]:
         """Returns the norms `(M, n)` of the loss gradients; see the function of this name."""

@@ -10,6 +10,9 @@ QUESTIONS = {
     "weights": lambda oracle: oracle.weights(),
     "initial_weights": lambda oracle: oracle.initial_weights(),
     "logits": lambda oracle: oracle.logits(),
+    "features": lambda oracle: oracle.features(of="challenge"),
+    "features of public points": lambda oracle: oracle.features(of="reference"),
+    "head": lambda oracle: oracle.head(),
     "gradient_norms": lambda oracle: oracle.gradient_norms(of="weights"),
     "gradient_norms of inputs": lambda oracle: oracle.gradient_norms(of="inputs"),
     "slopes": lambda oracle: oracle.slopes(np.zeros((4, 30)), np.ones((4, 30))),
@@ -111,3 +114,20 @@ def test_some_models_answer_only_about_whole_sets():
     )
     with pytest.raises(NotApplicable, match="own choice"):
         oracle.predictions_at(*chosen([0], [0], 1))
+
+
+@pytest.mark.parametrize("ask", ["features", "head"])
+def test_networks_that_do_not_end_in_an_affine_layer_have_no_features(ask):
+    class Headless(type(PLANTED.target)):
+        has_head = False
+
+    facts = {name: getattr(PLANTED.target, name) for name in PLANTED.target.__dataclass_fields__}
+    oracle = Oracle(
+        access=Access.WHITE_BOX,
+        budget=None,
+        pool_outputs=PLANTED.target.outputs,
+        query=PLANTED.target.query,
+        white_box=Headless(**facts),
+    )
+    with pytest.raises(NotApplicable, match="affine layer"):
+        getattr(oracle, ask)()

@@ -105,6 +105,15 @@ def test_the_weights_are_those_of_the_released_scores():
     assert shown.linear
 
 
+def test_features_and_head_make_the_logits_of_challenge_and_public_points():
+    planted = plant(models=3, points=7, effect=1.0, seed=6, n_classes=4, public=5)
+    shown = planted.view(access=Access.WHITE_BOX).target
+    weight, bias = np.split(shown.head(), [-1], axis=2)
+    for of, release in (("challenge", planted.target), ("reference", planted.target.public)):
+        made = shown.features(of) @ weight.swapaxes(1, 2) + bias.swapaxes(1, 2)
+        np.testing.assert_allclose(made, release.logits(), rtol=1e-6)
+
+
 def test_norms_and_slopes_are_derivatives_of_the_planted_loss():
     planted = plant(models=5, points=20, effect=1.0, seed=7, n_classes=4)
     view = planted.view(access=Access.WHITE_BOX)

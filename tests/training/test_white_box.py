@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dpbench.models import CNN, MLP, ResNet, Softmax
 from dpbench.training import autograd, dense, white_box
+from dpbench.training import features as feature_module
 from dpbench.training.white_box import TrainedModels, gradient_norms, initial_weights, slopes
 
 MODELS, POINTS, TABLE, IMAGE = 3, 17, (6,), (2, 8, 8)
@@ -172,3 +173,45 @@ def test_a_linear_model_is_linear_in_its_flattened_weights():
     apart = TrainedModels(architecture=Softmax(), trained=weights, **facts).logits()
     together = TrainedModels(architecture=Softmax(), trained=mean, **facts).logits()
     np.testing.assert_allclose(apart.mean(0), together[0], rtol=1e-5, atol=1e-6)
+
+
+@every_net
+def test_features_and_head_make_the_logits(net, shape, monkeypatch):
+    monkeypatch.setattr(feature_module, "_EXAMPLES_AT_ONCE", 5)
+    monkeypatch.setattr(feature_module, "_DENSE_MODELS_AT_ONCE", 2)
+    weights, _, inputs, targets, _ = setting(net, shape)
+    public = torch.randn(4, *shape, generator=generator("public"))
+    facts = {"architecture": net, "trained": weights, "n_classes": CLASSES, "seed": SEED}
+    shown = TrainedModels(inputs=inputs, labels=targets, reference=public, **facts)
+    asked = TrainedModels(inputs=public, labels=targets[:4], **facts)
+    head = shown.head().astype(float)
+    assert shown.has_head
+    for of, logits in (("challenge", shown.logits()), ("reference", asked.logits())):
+        features = shown.features(of)
+        assert features.dtype == np.float32
+        made = features @ head[..., :-1].swapaxes(1, 2) + head[:, None, :, -1]
+        np.testing.assert_allclose(made, logits, rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match="read-only"):
+            features[0] = 0
+    assert asked.features("reference").shape == (MODELS, 0, head.shape[2] - 1)
+    if isinstance(net, Softmax):
+        assert np.array_equal(shown.features("challenge")[1], inputs.flatten(1))
+
+
+def test_a_network_that_ends_otherwise_has_no_head():
+    class Tempered(torch.nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, inputs):
+            return self.network(inputs) / 2
+
+    class Ends(CNN):
+        name = "ends_otherwise"
+
+        def build(self, shape, n_classes, generator):
+            return Tempered(super().build(shape, n_classes, generator))
+
+    assert feature_module.head_name(Ends(), shape=IMAGE, n_classes=CLASSES) is None
+    assert feature_module.head_name(CNN(), shape=IMAGE, n_classes=CLASSES) == "9"
