@@ -164,7 +164,7 @@ def test_judging_counts_what_lies_beyond_three_deviations():
     assert (judged.xs(simulation.BOUND)["deviations"] == 0).all()
     assert "**!**" in simulation.tables(judged.reset_index())
     text = simulation.verdict(judged.reset_index(), 2)
-    assert "Of 18 that do not vary" in text
+    assert "Of 6 that do not vary" in text
     assert "- Watson, L2 1e-3, accuracy" in text
 
 
