@@ -26,7 +26,7 @@ from bench.claims.runs import Study
 from dpbench.metrics import roc
 from dpbench.seeds import rng_for
 
-POOLS = (200, 800, 2400)
+POOLS = (200, 800, 3200)
 REPETITIONS, MEMBERS, SHADOWS = 40, 100, 32
 NB_REPETITIONS, NB_CLASSES, NB_FEATURES, NB_MEMBERS = 20, 10, 75, 400
 DECAY = "l2(weight_decay=0.1)"

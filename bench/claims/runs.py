@@ -23,9 +23,6 @@ OWN_GRID = {
 }
 """The grid that holds a data set's resolution and recipe."""
 
-PAIRS = {"cifar10": (3, 5)}
-"""Two similar classes, where a grid of two classes is repeated on another image set."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -98,9 +95,7 @@ def variant_document(name: str, data: str, **population: Any) -> dict[str, Any]:
     own = read_document(find_grid(OWN_GRID[data]))
     fields = dict(document["population"])
     if data != fields["dataset"]:
-        two_classes = PAIRS.get(data) if "classes" in fields else None
-        fields |= {"dataset": data, "classes": two_classes and list(two_classes)}
-        fields["average_pool"] = own["population"].get("average_pool")
+        fields |= {"dataset": data, "average_pool": own["population"].get("average_pool")}
     fields |= population
     document["population"] = {key: value for key, value in fields.items() if value is not None}
     document["recipe"] = own["recipe"]
