@@ -29,6 +29,8 @@ from dpbench.seeds import rng_for
 POOLS = (200, 800, 3200)
 REPETITIONS, MEMBERS, SHADOWS = 40, 100, 32
 NB_REPETITIONS, NB_CLASSES, NB_FEATURES, NB_MEMBERS = 20, 10, 75, 400
+NO_LEAD = 0.01
+"""A lead in AUC up to which an attack is no better."""
 DECAY = "l2(weight_decay=0.1)"
 
 
@@ -58,22 +60,26 @@ def growing_pool(study: Study, data: str) -> Iterator[Line]:
 
 
 def white_box_on_linear(study: Study, data: str) -> Iterator[Line]:
-    """Claim 30, its second half: on trained softmax regression the advantage shrinks or goes."""
+    """Claim 30, its second half: on trained softmax regression the advantage shrinks or goes.
+
+    Each proxy is set against the attack on the loss that is calibrated as much: not at all with
+    public points for a proxy, by the same shadows (Watson) with their mean for one.
+    """
     run = study.variant("logistic", data, label=f"-{POOLS[1]}", pool=POOLS[1])
     for cell, what in (("none", "unregularised"), (DECAY, "decay 0.1")):
-        malt, gap = (table(run, cell, name) for name in ("malt", "gap"))
-        for proxy in ("reference", "shadows"):
-            bayes = table(run, cell, "bayes_wb", proxy=proxy)
-            lead = difference(bayes[AUC], malt[AUC])
+        for proxy, rival, name in (
+            ("reference", "malt", "MALT"),
+            ("shadows", "watson", "Watson"),
+        ):
+            bayes, loss = table(run, cell, "bayes_wb", proxy=proxy), table(run, cell, rival)
+            lead = difference(bayes[AUC], loss[AUC])
             yield Line(
                 30.2,
-                f"trained softmax regression, {what}: bayes-wb (proxy: {proxy}) is no better than "
-                "the loss",
+                f"softmax regression, {what}: bayes-wb (proxy: {proxy}) no better than {name}",
                 data,
-                f"AUC {bayes[AUC].value:.3f}, MALT {malt[AUC].value:.3f}, lead {lead}; accuracy "
-                f"{bayes[ACCURACY].value:.3f}, MALT {malt[ACCURACY].value:.3f}, gap "
-                f"{gap[ACCURACY].value:.3f}",
-                at_least(total((-1, lead)).interval),
+                f"AUC {bayes[AUC].value:.3f} and {loss[AUC].value:.3f}, lead {lead}; accuracy "
+                f"{bayes[ACCURACY].value:.3f} and {loss[ACCURACY].value:.3f}",
+                at_least(total((-1, lead)).interval, -NO_LEAD),
             )
 
 
