@@ -6,8 +6,9 @@ what the last layer knows of its members and not of the population.
 
 The Hessian of the mean cross-entropy is at most `I outer X^T X / 2` (Boehning 1992): a step with
 the inverse of that bound never overshoots, and with Nesterov's momentum a few dozen reach the
-minimum of all penalties that matter. Penalties are fitted side by side and chosen by two-fold
-cross-validation on the public points, which know no bits.
+minimum of all penalties that matter. Penalties are fitted side by side; one for all models is
+chosen by two-fold cross-validation on the public points, which know no bits, with the features of
+the first few models.
 """
 
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from dpbench.attacks.base import Floats, Ints, NotApplicable
 PENALTIES = np.logspace(-5, 0, 6)
 """Squared-norm penalties that are tried, in units of the features' mean square."""
 _STEPS = 60
+_TRIED_ON = 4
 
 
 class Tops(NamedTuple):
@@ -27,11 +29,11 @@ class Tops(NamedTuple):
 
     Attributes:
         weights: `(K, C, h + 1)`, bias as the last column.
-        penalties: `(K,)` the chosen penalties, in units of the features' mean square.
+        penalty: What all of them were fitted with, in units of their features' mean square.
     """
 
     weights: Floats
-    penalties: Floats
+    penalty: float
 
 
 def proxy_tops(features: Floats, labels: Ints, *, n_classes: int) -> Tops:
@@ -48,29 +50,33 @@ def proxy_tops(features: Floats, labels: Ints, *, n_classes: int) -> Tops:
     if len(labels) < 2:
         raise NotApplicable("a proxy is trained on public points, and there are fewer than two")
     shared = features.strides[0] == 0
-    fitted = [_top(given, labels, n_classes) for given in features[: 1 if shared else None]]
-    weights, penalties = (
-        np.stack([top for top, _ in fitted]),
-        np.array([best for _, best in fitted]),
-    )
-    models = len(features)
-    return Tops(
-        np.broadcast_to(weights, (models, *weights.shape[1:])),
-        np.broadcast_to(penalties, (models,)),
-    )
+    known = [_inputs(given) for given in features[: 1 if shared else _TRIED_ON]]
+    held_out = np.sum([_held_out(inputs, labels, n_classes) for inputs in known], axis=0)
+    best = PENALTIES[[int(np.argmin(held_out))]]
+    tops = [
+        fit_softmax(_inputs(given), labels, best, n_classes=n_classes)[0]
+        for given in features[: 1 if shared else None]
+    ]
+    shape = (len(features), *tops[0].shape)
+    return Tops(np.broadcast_to(np.stack(tops), shape), float(best[0]))
 
 
-def _top(features: Floats, labels: Ints, n_classes: int) -> tuple[Floats, float]:
-    inputs = np.concatenate([features, np.ones((len(features), 1))], axis=1, dtype=np.float32)
-    held_out = np.zeros(len(PENALTIES))
+def _held_out(inputs: Floats, labels: Ints, n_classes: int) -> Floats:
+    """Returns the two-fold cross-entropy of every penalty, `(k,)`, summed over points."""
+    losses = np.zeros(len(PENALTIES))
     folds = np.arange(0, len(labels), 2), np.arange(1, len(labels), 2)
     for fold, others in (folds, folds[::-1]):
         tops = fit_softmax(inputs[fold], labels[fold], PENALTIES, n_classes=n_classes)
         log_p = log_softmax(inputs[others] @ tops.swapaxes(1, 2), axis=-1)
-        held_out -= log_p[:, np.arange(len(others)), labels[others]].sum(1)
-    best = PENALTIES[[int(np.argmin(held_out))]]
-    weights: Floats = fit_softmax(inputs, labels, best, n_classes=n_classes)[0]
-    return weights, float(best[0])
+        losses -= log_p[:, np.arange(len(others)), labels[others]].sum(1)
+    return losses
+
+
+def _inputs(features: Floats) -> Floats:
+    joined: Floats = np.concatenate(
+        [features, np.ones((len(features), 1))], axis=1, dtype=np.float32
+    )
+    return joined
 
 
 def fit_softmax(inputs: Floats, labels: Ints, penalties: Floats, *, n_classes: int) -> Floats:

@@ -84,6 +84,29 @@ def test_mean_estimation_reaches_the_published_power(d):
     assert right.mean() == pytest.approx(norm.cdf(np.sqrt(d / per_model) / 2), abs=0.025)
 
 
+@pytest.mark.parametrize(("d", "simulated"), [(10, 0.595), (100, 0.709), (1000, 0.949)])
+def test_matt_and_mast_reach_the_accuracy_of_theory_and_the_best_threshold_flatters_both(
+    d, simulated
+):
+    n, repetitions, right, oracle = 100, 40, [], []
+    bits = np.arange(2 * n) < n
+    for seed in range(repetitions):
+        z = np.random.default_rng(seed).standard_normal((2 * n, d))
+        toy = MeanEstimation(z, z[:n].mean(0)[None], np.zeros((1, d)))
+        matt = descent(toy.oracle())[0]
+        mast = (toy.losses(toy.start) - toy.losses(toy.means))[0]
+        assert np.array_equal(np.argsort(matt), np.argsort(mast))
+        right.append(((matt > d / n / 2) == bits).mean())
+        found = bits[np.argsort(-matt)].cumsum() - (~bits)[np.argsort(-matt)].cumsum()
+        oracle.append(0.5 + found.max() / (2 * n))
+    # Known mean, known threshold: Phi(sqrt(d / n) / 2), up to terms in 1 / n and the simulation.
+    noise = np.std(right, ddof=1) / np.sqrt(repetitions)
+    assert np.mean(right) == pytest.approx(norm.cdf(np.sqrt(d / n) / 2), abs=4 * noise + 0.5 / n)
+    # The threshold that is best for these very scores adds most where there is least to find.
+    assert np.mean(oracle) == pytest.approx(simulated, abs=4 * noise)
+    assert np.mean(oracle) - np.mean(right) > 2 * noise
+
+
 def test_the_initial_score_is_the_likelihood_ratio_of_the_descent():
     toy, members = mean_estimation(16, 100, 60, start=0.3)
     planted = plant(models=16, points=100, effect=0.0, seed=0)

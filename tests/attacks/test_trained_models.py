@@ -8,7 +8,16 @@ import pytest
 import torch
 from views import view_of
 
-from dpbench.attacks import Access, GradientNorm, Lira, Matt, Oracle
+from dpbench.attacks import (
+    Access,
+    BayesWb,
+    GradientNorm,
+    InverseHessian,
+    Lira,
+    Matt,
+    Nasr,
+    Oracle,
+)
 from dpbench.models import MLP, Softmax
 from dpbench.testing import auc, standard_error
 from dpbench.training.fit import fit, logits
@@ -23,17 +32,24 @@ ANY_NET = [
     GradientNorm(of="inputs"),
     GradientNorm(calibration="global"),
     Matt(),
+    Nasr(),
+    BayesWb(),
+    BayesWb(layers="input"),
+    BayesWb(layers="all"),
+    BayesWb(form="learned"),
+    BayesWb(form="learned", layers="all"),
+    InverseHessian(),
 ]
 CASES = [(net, attack) for net in NETS for attack in ANY_NET]
-CASES.append(("softmax", Matt(origin="shadows")))
+CASES += [("softmax", Matt(origin="shadows")), ("softmax", BayesWb(proxy="shadows"))]
 
 
 @cache
 def trained(name):
-    """Overfitted models on the first half of the points, all points, and bits for either half."""
+    """Overfitted models on the first third of the points, all points, and bits for any third."""
     rng = np.random.default_rng(0)
-    points = torch.from_numpy(rng.standard_normal((2 * N, D)).astype(np.float32))
-    labels = torch.from_numpy(rng.integers(C, size=2 * N))
+    points = torch.from_numpy(rng.standard_normal((3 * N, D)).astype(np.float32))
+    labels = torch.from_numpy(rng.integers(C, size=3 * N))
     x, y = points[:N], labels[:N]
     members = rng.random((M, N)) < 0.5
     recipe = Recipe(epochs=20, batch_size=16, lr=0.1, momentum=0.9)
@@ -56,9 +72,10 @@ def trained(name):
     return fit(task)[sampling.steps], points, labels, members
 
 
-def scores_of(attack, name, *, half=slice(N)):
+def scores_of(attack, name, *, third=slice(N)):
     weights, points, labels, members = trained(name)
-    x, y, net = points[half], labels[half], NETS[name]
+    x, y, net = points[third], labels[third], NETS[name]
+    public, public_labels = points[2 * N :], labels[2 * N :].numpy()
     outputs = logits(net, weights, x, shape=(D,), n_classes=C).softmax(-1).numpy()
     oracle = Oracle(
         access=Access.WHITE_BOX,
@@ -66,10 +83,16 @@ def scores_of(attack, name, *, half=slice(N)):
         pool_outputs=lambda: outputs,
         query=lambda inputs: outputs,
         white_box=TrainedModels(
-            architecture=net, trained=weights, inputs=x, labels=y, n_classes=C, seed=0
+            architecture=net,
+            trained=weights,
+            inputs=x,
+            labels=y,
+            n_classes=C,
+            seed=0,
+            reference=public,
         ),
     )
-    view = view_of(outputs, y.numpy(), members)
+    view = view_of(outputs, y.numpy(), members, reference_labels=public_labels)
     return attack.score(dataclasses.replace(view, target=oracle, shadows=oracle))
 
 
@@ -80,7 +103,7 @@ def test_members_are_found_and_strangers_are_not(name, attack):
     members = trained(name)[3]
     assert auc(scores_of(attack, name), members) > 0.6
     # The same bits mean nothing for points that no model was trained on.
-    found = auc(scores_of(attack, name, half=slice(N, None)), members)
+    found = auc(scores_of(attack, name, third=slice(N, 2 * N)), members)
     assert abs(found - 0.5) < 5 * standard_error(members)
 
 

@@ -80,6 +80,22 @@ def test_scores_of_both_tracks_can_be_read(tracked):
         run.scores("none", "lira", track="canaries")
 
 
+def test_precision_is_calibrated_on_the_scores_that_can_be_read(plain):
+    run = plain[1]
+    found = run.calibrated_precision("none", "lira", precision=0.55)
+    scores, members = run.scores("none", "lira")
+    named = scores >= np.array(found.thresholds)[np.arange(8) % 2][:, None]
+    tpr, fpr = named[members].mean(), named[~members].mean()
+    assert found.reachable
+    assert found.precision.value == pytest.approx(tpr / (tpr + fpr))
+    assert found.recall.value == pytest.approx(tpr)
+    assert found == run.calibrated_precision("none", "lira", precision=0.55)
+    with pytest.raises(UserError, match="precision"):
+        run.calibrated_precision("none", "lira", precision=0.5)
+    with pytest.raises(UserError, match="no attack"):
+        run.calibrated_precision("none", "mast", precision=0.9)
+
+
 def test_a_claim_is_made_for_each_track(tmp_path):
     context = context_of(tmp_path, defenses=[{"dp_sgd": {"epsilon": 4}}], **CANARIES)
     (cell,) = make_plan(context).cells
