@@ -35,6 +35,7 @@ from dpbench.attacks.modified_entropy import ModifiedEntropy as ModifiedEntropy
 from dpbench.attacks.morgan import Morgan as Morgan
 from dpbench.attacks.nasr import Nasr as Nasr
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
+from dpbench.attacks.outlier import Outlier as Outlier
 from dpbench.attacks.privacy_risk_score import PrivacyRiskScore as PrivacyRiskScore
 from dpbench.attacks.quantile_regression import QuantileRegression as QuantileRegression
 from dpbench.attacks.rmia import Rmia as Rmia
@@ -78,6 +79,7 @@ __all__ = [
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",
+    "Outlier",
     "PrivacyRiskScore",
     "QuantileRegression",
     "Rmia",

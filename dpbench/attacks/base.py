@@ -228,7 +228,8 @@ class Oracle:
         if not len(models):
             return
         missing = np.maximum(np.array([models.max(), points.max()]) + 1 - self._spent.shape, 0)
-        self._spent = np.pad(self._spent, [(0, more) for more in missing])
+        if missing.any():
+            self._spent = np.pad(self._spent, [(0, more) for more in missing])
         np.add.at(self._spent, (models, points), queries)
         self._within_budget(self._rounds + int(self._spent[models, points].max()))
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from dpbench.attacks.base import Access, Attack, Extent, Floats, NotApplicable, Oracle, View
 from dpbench.attacks.hop_skip_jump import Box, boundary_distances
 from dpbench.attacks.image_copies import diamond, shifted
-from dpbench.attacks.shadow_classifier import as_they_are, membership_log_odds
+from dpbench.attacks.shadow_classifier import membership_log_odds
 from dpbench.component import register
 
 
@@ -20,9 +20,11 @@ class Combined(Attack):
 
     The combined attack of Choquette-Choo et al. 2021, its strongest: the vector of the L2 distances
     from the image and its copies (`augmentation`'s translations) to the decision boundary
-    (`boundary_distance`) goes to a ridge logistic regression for each class, trained on the shadows
-    of the half of the models that the target is not in; the paper trains a small perceptron.
-    The queries are divided evenly over the copies.
+    (`boundary_distance`) goes to a classifier for each class, trained on the shadows of the half of
+    the models that the target is not in. The paper trains a small perceptron; here it is a ridge
+    logistic regression on whether a copy is recognised and on the logarithm of its distance, since
+    a misclassified copy's 0 is not a small distance. The queries are divided evenly over the
+    copies.
 
     Attributes:
         shift: d: the copies are the image and all shifts with |down| + |right| = d.
@@ -73,7 +75,7 @@ class Combined(Attack):
         if view.shadows is not view.target:
             shadows = self._distances(view.shadows, view, each, seed)
         return membership_log_odds(
-            observed, shadows, view.members, groups=view.labels, features=as_they_are
+            observed, shadows, view.members, groups=view.labels, features=_recognised_and_far
         )
 
     def _distances(self, oracle: Oracle, view: View, queries: int, seed: int) -> Floats:
@@ -92,3 +94,10 @@ class Combined(Attack):
             )
             distances.append(found)
         return np.stack(distances, axis=-1)
+
+
+def _recognised_and_far(distances: Floats) -> Floats:
+    """Returns features `(N, 2 copies)` of distances `(..., copies)`."""
+    flat = distances.reshape(-1, distances.shape[-1]).astype(np.float64)
+    recognised = flat > 0
+    return np.concatenate([recognised, np.log(np.where(recognised, flat, 1.0))], axis=1)

@@ -13,8 +13,11 @@ from scipy.special import expit
 
 from dpbench.attacks.base import Bools, Floats, Ints
 
-MOST_STEPS = 50
-TOLERANCE = 1e-9
+MOST_STEPS, MOST_DAMPED_STEPS = 20, 200
+TOLERANCE = 1e-5
+"""Of the last step: Newton's method squares the error, so what is left is near 1e-10."""
+SMALLEST = 1e-12
+"""Penalty on the constant: a fit that runs away must not make the equations singular."""
 MOST_BITS = 60
 """A pattern and a membership bit are one 64-bit integer."""
 BLOCK = 1 << 21
@@ -33,7 +36,7 @@ def left_out_log_odds(observed: Bools, shadows: Bools, members: Bools) -> Floats
         shadows: `(M, n, q)` the bits of the shadows.
         members: `(M, n)` the shadows' membership bits.
     """
-    models, points, bits = shadows.shape
+    points, bits = shadows.shape[1:]
     places = 1 << np.arange(1, bits + 1)
     rows = shadows @ places + members  # a pattern, and in the lowest place whose side it is on
     point = np.broadcast_to(np.arange(points), rows.shape)
@@ -84,7 +87,11 @@ def _fits(left_out: _Rows, rows: Ints, bits: int) -> Floats:
             chunk = max(1, BLOCK // (int(width) * (bits + 1)))
             found = np.flatnonzero(both & (widths == width))
             for fits in np.split(found, range(chunk, len(found), chunk)):
-                cut = _Table(*(values[fits, :width] for values in table))
+                cut = _Table(
+                    table.pattern[fits, :width],
+                    table.inside[fits, :width],
+                    table.outside[fits, :width],
+                )
                 weights[start + fits] = _newton(cut, bits)
     return weights
 
@@ -102,51 +109,69 @@ def _tables(left_out: _Rows, rows: Ints) -> _Table:
     width = 1 << (models - 1).bit_length()
     pattern = np.zeros((len(own), width), np.int64)
     np.put_along_axis(pattern, place, own >> 1, 1)
-    sides = np.zeros((2, len(own), width))
-    fits = np.arange(len(own))[:, None]
-    for side in (0, 1):
-        np.add.at(sides[side], (fits, place), (own & 1) == side)
-    return _Table(pattern, sides[1], sides[0])
+    cells = place + width * np.arange(len(own))[:, None]
+
+    def count(side: Bools) -> Floats:
+        counts = np.bincount(cells[side], minlength=pattern.size).reshape(pattern.shape)
+        return counts.astype(np.float64)
+
+    inside = (own & 1).astype(bool)
+    return _Table(pattern, count(inside), count(~inside))
 
 
 def _newton(table: _Table, bits: int) -> Floats:
-    """Returns the minimisers `(f, q + 1)` by Newton's method from zero, steps halved as needed."""
+    """Returns the minimisers `(f, q + 1)` by Newton's method from zero.
+
+    Full steps nearly always converge; the fits for which they do not start again with steps that
+    are halved until the loss falls.
+    """
     shown = (table.pattern[..., None] >> np.arange(bits)) & 1
     design = np.concatenate([np.ones((*shown.shape[:2], 1)), shown], axis=2)
-    inside, outside = table.inside, table.outside
-    weights = np.zeros((len(design), bits + 1))
+    weights, left = _steps(design, table, damped=False)
+    if len(left):
+        again = _Table(table.pattern[left], table.inside[left], table.outside[left])
+        weights[left], _ = _steps(design[left], again, damped=True)
+    return weights
+
+
+def _steps(design: Floats, table: _Table, *, damped: bool) -> tuple[Floats, Ints]:
+    """Returns weights, and which fits have not converged; each fit stops on its own."""
+    weights = np.zeros((len(design), design.shape[2]))
     active = np.arange(len(design))
-    ridge = np.diag(np.r_[0.0, np.ones(bits)])
-    for _ in range(MOST_STEPS):
-        x, now, ins, outs = design[active], weights[active], inside[active], outside[active]
-        logits = (x @ now[..., None])[..., 0]
-        chance, count = expit(logits), ins + outs
-        gradient = ((count * chance - ins)[:, None] @ x)[:, 0] + now @ ridge
+    ridge = np.diag(np.r_[SMALLEST, np.ones(design.shape[2] - 1)])
+    for _ in range(MOST_DAMPED_STEPS if damped else MOST_STEPS):
+        x, now = design[active], weights[active]
+        inside, outside = table.inside[active], table.outside[active]
+        chance, count = expit((x @ now[..., None])[..., 0]), inside + outside
+        gradient = ((count * chance - inside)[:, None] @ x)[:, 0] + now @ ridge
         curvature = (count * chance * (1 - chance))[..., None] * x
         hessian = x.transpose(0, 2, 1) @ curvature + ridge
         step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-        step *= _shortening(x, now, step, _Table(table.pattern[active], ins, outs))[:, None]
+        if damped:
+            step *= _shortening(x, now, step, inside, outside)[:, None]
         weights[active] = now - step
         active = active[np.abs(step).max(1) > TOLERANCE]
         if not len(active):
             break
-    return weights
+    return weights, active
 
 
-def _shortening(x: Floats, weights: Floats, step: Floats, table: _Table) -> Floats:
+def _shortening(
+    x: Floats, weights: Floats, step: Floats, inside: Floats, outside: Floats
+) -> Floats:
     """Returns `(f,)` the largest power of 1/2 whose step does not raise the loss, or 0."""
-    before, share = _loss(x, weights, table), np.ones(len(x))
+
+    def loss(at: Floats) -> Floats:
+        logits = (x @ at[..., None])[..., 0]
+        losses = inside * np.logaddexp(0, -logits) + outside * np.logaddexp(0, logits)
+        penalised: Floats = losses.sum(1) + np.square(at[:, 1:]).sum(1) / 2
+        return penalised
+
+    before, share = loss(weights), np.ones(len(x))
     for _ in range(40):
-        worse = _loss(x, weights - share[:, None] * step, table) > before
+        worse = loss(weights - share[:, None] * step) > before
         if not worse.any():
             return share
         share[worse] /= 2
     share[worse] = 0.0
     return share
-
-
-def _loss(x: Floats, weights: Floats, table: _Table) -> Floats:
-    logits = (x @ weights[..., None])[..., 0]
-    losses = table.inside * np.logaddexp(0, -logits) + table.outside * np.logaddexp(0, logits)
-    penalised: Floats = losses.sum(1) + np.square(weights[:, 1:]).sum(1) / 2
-    return penalised

@@ -18,6 +18,7 @@ from dpbench.cli.bound import bound
 from dpbench.cli.check import check, refuse_cheats
 from dpbench.cli.components import components
 from dpbench.cli.console import console
+from dpbench.cli.disparity import disparity
 from dpbench.errors import UserError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(bound)
 app.command()(audit)
 app.command()(check)
+app.command()(disparity)
 
 GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]

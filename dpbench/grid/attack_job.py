@@ -27,9 +27,10 @@ class Observed:
     models: ReleasedModels
     informed: bool
 
-    def oracle(self, context: Context, attack: Attack, access: Access) -> Oracle:
-        """Returns an oracle that shows what `access` allows, within the attack's extent."""
-        models, points = attack.extent.of(*context.challenge_members.shape)
+    def oracle(
+        self, context: Context, attack: Attack, access: Access, models: Ints, points: int
+    ) -> Oracle:
+        """Returns an oracle that shows what `access` allows of some models and the first points."""
         asked = 0
 
         def name() -> str:
@@ -43,21 +44,23 @@ class Observed:
 
         def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
             del points  # models answer alike on whoever's account
-            released = self.models.query_each(context, which, _tensor(inputs), name=name())
-            return self._seen(released).numpy()
+            asked = self.models.query_each(context, models[which], _tensor(inputs), name=name())
+            return self._seen(asked).numpy()
 
         def pool_outputs() -> Floats:
-            outputs = context.store.array(self.key, "outputs")[:models, :points]
+            outputs = context.store.array(self.key, "outputs")[models, :points]
             return self._seen(torch.from_numpy(outputs)).numpy()
 
-        sees_weights = access == Access.WHITE_BOX
+        # What is known of models by their place (how they were initialised) needs all of them.
+        leading = np.array_equal(models, np.arange(len(models)))
+        sees_weights = access == Access.WHITE_BOX and leading
         return Oracle(
             access=access,
             budget=attack.budget,
             pool_outputs=pool_outputs,
             query=query,
             query_each=query_each,
-            white_box=self._trained(context, models, points) if sees_weights else None,
+            white_box=self._trained(context, len(models), points) if sees_weights else None,
         )
 
     def asked(self, context: Context, model: int, inputs: torch.Tensor) -> torch.Tensor:
@@ -118,18 +121,26 @@ class AttackJob(Job):
         queries = view.target.queries + bool(self.students)
         return Output({"queries": queries}, {"scores": scores.astype(np.float32)})
 
-    def view(self, context: Context) -> View:
-        """Returns what the adversary sees."""
+    def view(self, context: Context, models: Ints | None = None, *, instance: int = 0) -> View:
+        """Returns what the adversary sees.
+
+        Args:
+            context: The run.
+            models: The targets, which are each other's shadows; by default all in the extent.
+            instance: Another number draws other random numbers.
+        """
         population, attack = context.population, self.attack
-        models, points = attack.extent.of(*context.challenge_members.shape)
+        count, points = attack.extent.of(*context.challenge_members.shape)
+        models = np.arange(count) if models is None else models
         challenge = np.flatnonzero(population.challenge)[:points]
+        shadow_access = attack.shadow_access or attack.access
         return View(
             labels=population.pool_y[challenge],
             inputs=population.pool_x[challenge],
             n_classes=population.n_classes,
-            target=self.target.oracle(context, attack, attack.access),
-            shadows=self.shadows.oracle(context, attack, attack.shadow_access or attack.access),
-            members=context.challenge_members[:models, :points],
+            target=self.target.oracle(context, attack, attack.access, models, points),
+            shadows=self.shadows.oracle(context, attack, shadow_access, models, points),
+            members=context.challenge_members[models, :points],
             reference_inputs=population.reference_x,
             reference_labels=population.reference_y,
             low=population.low,
@@ -137,7 +148,7 @@ class AttackJob(Job):
             unit=population.unit,
             binary=population.binary,
             is_image=population.is_image,
-            rng=rng_for(context.grid.seed, "attack", attack.name),
+            rng=rng_for(context.grid.seed, "attack", attack.name, *[instance] * (instance > 0)),
             students=(lambda: self._students(context)) if self.students else None,
         )
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from dpbench.attacks import Attack
 from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob
+from dpbench.grid.ensemble_job import EnsembleJob
 from dpbench.grid.evaluate_job import BestJob, EvaluateJob
 from dpbench.grid.job import Job
 from dpbench.grid.observe_job import ObserveJob
@@ -18,16 +19,24 @@ class Row(NamedTuple):
     """One row of the attacks table.
 
     Attributes:
-        attack: The attack, or None for the best one.
+        attack: The attack, or None for the best one and the ensemble.
         knowledge: Which shadows it had.
-        scores: The job that scored, or None for the best one.
+        scores: The job that scored, or None for the best one and the ensemble.
         evaluate: The job with the row's numbers.
     """
 
     attack: Attack | None
     knowledge: str
     scores: AttackJob | None
-    evaluate: EvaluateJob | BestJob
+    evaluate: EvaluateJob | BestJob | EnsembleJob
+
+    @property
+    def name(self) -> str:
+        """The attack's name, `best` or `ensemble`."""
+        if isinstance(self.evaluate, EvaluateJob):
+            assert self.attack is not None
+            return self.attack.name
+        return self.evaluate.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +55,12 @@ class Cell:
     rows: tuple[Row, ...]
     canary: "Cell | None" = None
 
-    def strongest(self, best: Row, winner: int) -> Row:
-        """Returns the row of the attack that a `best` row has chosen as its number `winner`."""
-        assert isinstance(best.evaluate, BestJob)
-        key = best.evaluate.candidates[winner].key
-        rows = [row for row in self.rows if row.knowledge == best.knowledge]
-        return next(row for row in rows if row.evaluate.key == key)
+    def candidate(self, row: Row, number: int) -> Row:
+        """Returns the row of the attack that is number so many of a `best` or `ensemble` row."""
+        assert isinstance(row.evaluate, BestJob | EnsembleJob)
+        key = row.evaluate.candidates[number].key
+        rows = [other for other in self.rows if other.knowledge == row.knowledge]
+        return next(other for other in rows if other.evaluate.key == key)
 
     @property
     def claims(self) -> bool:

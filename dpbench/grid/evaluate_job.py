@@ -1,6 +1,7 @@
 """Turning scores and bits into the numbers of one row."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from dpbench.metrics import evaluate, transferred_advantage
 from dpbench.seeds import rng_for
 
 # Which models select the strongest attack and which report it (metrics fold m % 2).
-_SELECT, _REPORT = 0, 1
+SELECT, REPORT = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,19 +44,38 @@ class EvaluateJob(Job):
         )
         if np.ptp(scores) == 0 and np.ptp(source) == 0:
             raise NotApplicable("every score is equal: the attack decided nothing")
-        row = _evaluate(context, scores, source, self)
+        row = self.evaluated(context, scores, source)
         advantage = transferred_advantage(
             scores,
             context.bits_of(scores),
             source=source,
-            models=_fold(scores, _SELECT),
+            models=fold(scores, SELECT),
         )
         return Output(row | {"selection_advantage": advantage})
+
+    def evaluated(
+        self,
+        context: Context,
+        scores: NDArray[np.floating],
+        source: NDArray[np.floating],
+        models: NDArray[np.int64] | None = None,
+    ) -> dict[str, object]:
+        """Returns the numbers of some models, or of all."""
+        return evaluation(
+            context,
+            scores,
+            source,
+            delta=self.delta,
+            uses_other_bits=self.uses_other_bits,
+            models=models,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BestJob(Job):
     """The strongest attack of a cell: chosen on one half of the models, reported on the other."""
+
+    name: ClassVar[str] = "best"
 
     candidates: tuple[EvaluateJob, ...]
 
@@ -75,29 +95,33 @@ class BestJob(Job):
         winner = max(finished, key=lambda number: (advantages[number], -number))
         job = self.candidates[winner]
         scores, source = store.array(job.scores, "scores"), store.array(job.source, "scores")
-        row = _evaluate(context, scores, source, job, _fold(scores, _REPORT))
+        row = job.evaluated(context, scores, source, fold(scores, REPORT))
         return Output(row | {"winner": winner})
 
 
-def _fold(scores: NDArray[np.floating], fold: int) -> NDArray[np.int64]:
-    return np.arange(fold, len(scores), 2)
+def fold(scores: NDArray[Any], number: int) -> NDArray[np.int64]:
+    """Returns the models of one fold of scores or bits `(M, n)`."""
+    return np.arange(number, len(scores), 2)
 
 
-def _evaluate(
+def evaluation(
     context: Context,
     scores: NDArray[np.floating],
     source: NDArray[np.floating],
-    job: EvaluateJob,
+    *,
+    delta: float,
+    uses_other_bits: bool,
     models: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
+    """Returns a row's numbers, with thresholds from `source`; see `metrics.evaluate`."""
     members = context.bits_of(scores)
     result = evaluate(
         scores,
         members,
         source_scores=source,
         source_members=members,
-        delta=job.delta,
-        uses_other_bits=job.uses_other_bits,
+        delta=delta,
+        uses_other_bits=uses_other_bits,
         rng=rng_for(context.grid.seed, "bootstrap"),
         models=models,
     )

@@ -31,7 +31,7 @@ class ReleasedModels:
     defense: Composition
 
     def query(
-        self, context: Context, inputs: Tensor, *, name: str, models: int | None = None
+        self, context: Context, inputs: Tensor, *, name: str, models: Ints | None = None
     ) -> Tensor:
         """Returns released scores `(M, N, C)` on inputs `(N, *shape)`.
 
@@ -39,15 +39,12 @@ class ReleasedModels:
             context: The run.
             inputs: What is asked.
             name: Names the query; a randomised release draws the same noise for the same name.
-            models: Ask the first so many models; None asks all.
+            models: Numbers of the models to ask; None asks all.
         """
-        parts, left = [], context.grid.models if models is None else models
-        for train in self.trains:
-            if left > 0:
-                weights = {key: part[:left] for key, part in self._weights(context, train).items()}
-                parts.append(self._logits(context, weights, inputs))
-                left -= len(parts[-1])
-        return self._released(context, torch.cat(parts), name)
+        weights = self.weights(context)
+        if models is not None:
+            weights = {key: value[torch.from_numpy(models)] for key, value in weights.items()}
+        return self._released(context, self._logits(context, weights, inputs), name)
 
     def query_each(self, context: Context, models: Ints, inputs: Tensor, *, name: str) -> Tensor:
         """Returns released scores `(k, b, C)` of models `(k,)` on their inputs `(k, b, *shape)`."""

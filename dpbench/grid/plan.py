@@ -13,6 +13,7 @@ from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob, Observed
 from dpbench.grid.cell import Cell, Plan, Row
 from dpbench.grid.distil_job import DistilJob, student_recipe
+from dpbench.grid.ensemble_job import EnsembleJob
 from dpbench.grid.evaluate_job import BestJob, EvaluateJob
 from dpbench.grid.job import REFERENCE_FLOPS, Context, Job
 from dpbench.grid.keys import key_of
@@ -82,9 +83,7 @@ def _track(planner: "_Planner") -> list[Cell]:
 def _ordered(jobs: Iterable[Job]) -> dict[str, Job]:
     """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
     rank = {"train": 0, "observe": 1, "distil": 2, "attack": 3, "evaluate": 4}
-    in_order = sorted(
-        jobs, key=lambda job: (rank[job.kind], isinstance(job, BestJob), -job.seconds, job.key)
-    )
+    in_order = sorted(jobs, key=lambda job: (rank[job.kind], job.tolerant, -job.seconds, job.key))
     return {job.key: job for job in in_order}
 
 
@@ -165,8 +164,9 @@ class _Planner:
                 calibration = self._attack(attack, draft.defense, shadows, shadows, informed)
                 evaluated[attack] = self._evaluate(scores, calibration, delta)
                 rows.append(Row(attack, knowledge, scores, evaluated[attack]))
-            best = self._best(_within_access(evaluated, draft.defense))
-            rows.append(Row(None, knowledge, None, best))
+            candidates = _within_access(evaluated, draft.defense)
+            rows.append(Row(None, knowledge, None, self._ensemble(candidates, delta)))
+            rows.append(Row(None, knowledge, None, self._best(candidates)))
         return Cell(
             defense=draft.defense,
             recipe=draft.recipe,
@@ -342,6 +342,22 @@ class _Planner:
                 tolerant=True,
                 seconds=self._evaluation_seconds(),
                 candidates=tuple(candidates),
+            )
+        )
+
+    def _ensemble(self, candidates: Sequence[EvaluateJob], delta: float) -> EnsembleJob:
+        keys = tuple(job.key for job in candidates)
+        spec = {"kind": "ensemble", "version": _VERSIONS["evaluate"], "candidates": list(keys)}
+        return self._keep(
+            EnsembleJob(
+                key=key_of(spec),
+                label=f"ensemble of {len(keys)} attacks{self.suffix}",
+                track=self.context.track,
+                parents=keys,
+                tolerant=True,
+                seconds=len(keys) * self._evaluation_seconds(),
+                candidates=tuple(candidates),
+                delta=delta,
             )
         )
 

@@ -89,7 +89,7 @@ class Run:
 
     def outputs(self, cell: str) -> NDArray[np.float32]:
         """Returns the released scores `(M, n, C)` of a cell on the challenge points."""
-        key = self._cell(cell).observe.key
+        key = self.cell(cell).observe.key
         self._require(key, cell)
         values: NDArray[np.float32] = self.context.store.array(key, "outputs")
         return values
@@ -109,7 +109,7 @@ class Run:
 
         Args:
             cell: The cell's id.
-            attack: The attack's name, or `best`.
+            attack: The attack's name, `best` or `ensemble`.
             knowledge: `adaptive` or `static`.
             params: `attack_params` of the row, where several attacks share a name; the first such
                 attack of the grid is meant otherwise.
@@ -118,19 +118,18 @@ class Run:
         Raises:
             UserError: There is no such row or track, or it has no scores.
         """
-        found = self._cell(cell, track)
+        found = self.cell(cell, track)
         rows = [row for row in found.rows if row.knowledge == knowledge]
-        if attack == "best":
-            record = self._record(rows[-1].evaluate.key, f"the best attack on {cell}")
-            rows = [found.strongest(rows[-1], int(str(record["winner"])))]
-        else:
-            rows = [row for row in rows if row.attack is not None and row.attack.name == attack]
+        rows = [row for row in rows if row.name == attack]
+        if rows and attack == "best":
+            record = self._record(rows[0].evaluate.key, f"the best attack on {cell}")
+            rows = [found.candidate(rows[0], int(str(record["winner"])))]
         for row in rows:
-            assert row.attack is not None
-            assert row.scores is not None
-            if params is None or attack == "best" or json.loads(params) == row.attack.to_json():
-                self._require(row.scores.key, f"{attack} on {cell}")
-                scores = self.context.store.array(row.scores.key, "scores")
+            job = row.scores or row.evaluate
+            fields = row.attack.to_json() if row.attack else None
+            if params is None or attack in ("best", "ensemble") or json.loads(params) == fields:
+                self._require(job.key, f"{attack} on {cell}")
+                scores = self.context.store.array(job.key, "scores")
                 return scores, self.context.on(track).bits_of(scores)
         raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
 
@@ -166,13 +165,18 @@ class Run:
 
     def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:
         """Returns the largest TPR the cell's mechanism allows at each FPR; None without a claim."""
-        found = self._cell(cell)
+        found = self.cell(cell)
         if not found.claims:
             return None
         assert found.mechanism is not None
         return privacy.trade_off(found.mechanism.claim, fpr, "remove")
 
-    def _cell(self, label: str, track: str = AVERAGE) -> Cell:
+    def cell(self, label: str, track: str = AVERAGE) -> Cell:
+        """Returns a cell of the plan, with the jobs behind its rows.
+
+        Raises:
+            UserError: There is no such cell or track.
+        """
         if track not in self.context.grid.tracks:
             raise _unknown("track", track, list(self.context.grid.tracks))
         for cell in self.plan.cells:

@@ -145,8 +145,8 @@ def _cells(entries: Any) -> Iterator[Composition]:
 
 
 def _attacks(entries: Any) -> Iterator[Attack]:
-    if entries == "all":
-        entries = sorted(REGISTRIES["attack"])
+    if entries == "all" or isinstance(entries, Mapping):
+        entries = _all_but(entries if isinstance(entries, Mapping) else {"all_but": []})
     seen = set()
     for number, entry in enumerate(_list(entries, "attacks")):
         for attack in _expand("attack", entry, f"attacks[{number}]"):
@@ -154,6 +154,19 @@ def _attacks(entries: Any) -> Iterator[Attack]:
                 raise UserError(f"attacks[{number}]: {attack.label()} appears twice")
             seen.add(attack)
             yield cast(Attack, attack)
+
+
+def _all_but(entries: Mapping[str, Any]) -> list[str]:
+    """Returns the names of all attacks but those listed."""
+    if set(entries) != {"all_but"}:
+        raise UserError(
+            f"attacks: {dict(entries)!r} is not valid",
+            allowed="a list, all, or {all_but: [names]}",
+        )
+    left_out = _list(entries["all_but"], "attacks.all_but")
+    for number, name in enumerate(left_out):
+        find("attack", name, where=f"attacks.all_but[{number}]")
+    return sorted(set(REGISTRIES["attack"]) - set(left_out))
 
 
 def _expand(kind: str, entry: Any, where: str) -> Iterator[Component]:

@@ -115,28 +115,39 @@ class Tables:
 
     def _row(self, cell: Cell, row: Row) -> dict[str, Any]:
         status, reason = self._status(row.evaluate)
-        attack, scores = row.attack, row.scores
+        combined = [row]
         result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
         if status == "done":
             record = self._context.store.record(row.evaluate.key)
-            if attack is None:
-                winner = cell.strongest(row, record["winner"])
-                attack, scores = winner.attack, winner.scores
+            if row.attack is None:
+                numbers = record["combined"] if row.name == "ensemble" else [record["winner"]]
+                combined = [cell.candidate(row, number) for number in numbers]
             result |= {name: record[name] for name in ATTACK_COLUMNS if name in record}
             result["violates_bound"] = _violates(cell, record)
             reason = "; ".join(record["notes"])
-        result["attack"] = "best" if row.attack is None else row.attack.name
-        if attack is not None and scores is not None:
-            fields = attack.to_json()
-            if row.attack is None:
-                fields = {"attack": attack.name, **fields}
-            result["attack_params"] = json.dumps(fields, sort_keys=True)
-            result["label"] = attack.label()
-            result["access"] = attack.access.name.lower()
-            result["shadows"] = self._context.grid.models - 1 if attack.needs_shadows else 0
-            result["queries"] = self._queries(scores)
-            result["seconds"] = scores.seconds
-        return result | {"status": status, "reason": reason}
+        result |= self._of_attacks(row, combined)
+        return result | {"attack": row.name, "status": status, "reason": reason}
+
+    def _of_attacks(self, row: Row, combined: list[Row]) -> dict[str, Any]:
+        """Returns the columns about the attacks that a row stands for, where they are known."""
+        pairs = [(one.attack, one.scores) for one in combined if one.attack and one.scores]
+        if not pairs:
+            return {}
+        attacks, jobs = zip(*pairs, strict=True)
+        label, fields = attacks[0].label(), attacks[0].to_json()
+        if row.name == "best":
+            fields = {"attack": attacks[0].name, **fields}
+        elif row.name == "ensemble":
+            label, fields = "ensemble", {"attacks": [attack.label() for attack in attacks]}
+        shadows = any(attack.needs_shadows for attack in attacks)
+        return {
+            "attack_params": json.dumps(fields, sort_keys=True),
+            "label": label,
+            "access": max(attack.access for attack in attacks).name.lower(),
+            "shadows": self._context.grid.models - 1 if shadows else 0,
+            "queries": sum(self._queries(job) for job in jobs),
+            "seconds": sum(job.seconds for job in jobs),
+        }
 
     def _queries(self, scores: AttackJob) -> int:
         """Returns the queries that were made per model and example; until then, the budget."""

@@ -38,16 +38,17 @@ def linear_view(queries, *, models=6, points=40):
 def test_the_classifier_sees_the_distances_of_all_copies():
     linear, view = linear_view(2500)
     found = Combined().score(view)
-    exact = [
-        Linear(linear.weights, shifted(view.inputs, *move)).exact(view.labels)
-        for move in diamond(1)
-    ]
+    exact = np.stack(
+        [
+            Linear(linear.weights, shifted(view.inputs, *move)).exact(view.labels)
+            for move in diamond(1)
+        ],
+        axis=-1,
+    )
+    logs = np.where(exact > 0, np.log(np.maximum(exact, 1e-30)), 0.0)
+    seen = np.concatenate([exact > 0, logs], axis=-1)
     expected = membership_log_odds(
-        np.stack(exact, -1),
-        np.stack(exact, -1),
-        view.members,
-        groups=view.labels,
-        features=as_they_are,
+        seen, seen, view.members, groups=view.labels, features=as_they_are
     )
     # A search may end on the boundary of a class that is not the nearest.
     assert np.median(np.abs(found - expected)) < 0.02

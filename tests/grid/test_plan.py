@@ -55,7 +55,7 @@ def test_a_masked_cells_best_attack_does_not_hold_the_weights(tmp_path):
     open_, masked = plan_of(tmp_path, "none", "label_only", attacks=attacks).cells
     assert len(open_.rows[2].evaluate.candidates) == 2
     assert masked.rows[2].evaluate.candidates == (masked.rows[0].evaluate,)
-    assert masked.strongest(masked.rows[2], 0) is masked.rows[0]
+    assert masked.candidate(masked.rows[2], 0) is masked.rows[0]
     (alone,) = plan_of(tmp_path, "label_only", attacks=["gradient_norm"]).cells
     assert alone.rows[1].evaluate.candidates == (alone.rows[0].evaluate,)
 

@@ -3,6 +3,7 @@ import math
 import pytest
 from tiny import write_grid
 
+from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.grid.document import write_document
 from dpbench.grid.spec import read_grid
@@ -77,6 +78,9 @@ def test_the_resolved_document_reads_back_as_the_same_grid(tmp_path):
         ),
         ({"attacks": ["liar"]}, "unknown attack 'liar'.*did you mean 'lira'"),
         ({"attacks": ["gap", "gap"]}, "gap appears twice"),
+        ({"attacks": {"all_but": ["liar"]}}, r"all_but\[0\]: unknown attack 'liar'.*'lira'"),
+        ({"attacks": {"but": []}}, r"all, or \{all_but"),
+        ({"attacks": {"all_but": "gap"}}, "attacks.all_but: 'gap' is not valid.*a list"),
         ({"models": 0}, "models: 0 is not valid.*at least 2"),
         ({"models": "64"}, "models: '64' is not valid"),
         ({"models": True}, "models: True is not valid"),
@@ -97,3 +101,13 @@ def test_mistakes_are_named(tmp_path, changes, complaint):
     import re
 
     assert re.search(complaint, str(caught.value), re.DOTALL), str(caught.value)
+
+
+def test_all_attacks_and_all_but_some(tmp_path):
+    every = read_grid(write_grid(tmp_path, attacks="all")).attacks
+    assert [attack.name for attack in every] == sorted(REGISTRIES["attack"])
+    some = read_grid(write_grid(tmp_path, attacks={"all_but": ["attack_d", "gap"]})).attacks
+    assert {attack.name for attack in every} - {attack.name for attack in some} == {
+        "attack_d",
+        "gap",
+    }

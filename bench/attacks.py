@@ -1,0 +1,98 @@
+"""What all attacks cost on one cell, on two cores: `python -m bench.attacks`.
+
+The cell is that of grids/attacks.yaml: 64 MLPs on 5,000 points, boundary attacks on 4 models x 500
+points x 2,500 queries. Training and observation are done first and not counted. Prints every
+attack's seconds, the wall-clock time of all attacks and their evaluation with two workers, and time
+and memory of scoring with LiRA and RMIA alone.
+"""
+
+import argparse
+import os
+import shutil
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import torch
+
+from dpbench.attacks import Attack, Lira, Rmia
+from dpbench.grid import runner
+from dpbench.grid.cell import Plan
+from dpbench.grid.job import Context
+from dpbench.grid.spec import read_grid
+from dpbench.grid.store import Store
+from dpbench.grid.tables import Tables
+from dpbench.grid.worker import attempt
+
+GRID = Path(__file__).parents[1] / "grids" / "attacks.yaml"
+LIMITS = {"all attacks": 120.0, "lira": 2.0, "rmia": 2.0}
+WORKERS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trained", type=Path, help="keeps the trained models for another time")
+    trained = parser.parse_args().trained or Path(tempfile.mkdtemp())
+    torch.set_num_threads(1)
+    context, plan = _planned(trained)
+    for job in plan.jobs.values():
+        if job.kind in ("train", "observe") and not context.store.has(job.key):
+            attempt(job, context)
+    out = Path(tempfile.mkdtemp()) / "run"
+    shutil.copytree(trained, out)
+    context, plan = _planned(out)
+    start = time.perf_counter()
+    outcome = runner.execute(context, plan, out, workers=WORKERS, report=lambda board: None)
+    wall = time.perf_counter() - start
+    _print_seconds(context, plan)
+    verdict = _verdict(wall, "all attacks")
+    print(f"all attacks and their evaluation: {wall:.1f} s with {WORKERS} workers {verdict}")
+    for what, why in outcome.failures:
+        print(f"FAILED {what}: {why}")
+    for attack in (Lira(), Rmia()):
+        _print_scoring(context, plan, attack)
+
+
+def _planned(out: Path) -> tuple[Context, Plan]:
+    context = Context(grid=read_grid(GRID), store=Store(out / "store"))
+    return context, runner.prepare(context, out)
+
+
+def _print_seconds(context: Context, plan: Plan) -> None:
+    timings = Tables(context, plan).timings()
+    for kind in ("attack", "evaluate"):
+        rows = timings[timings["kind"] == kind].sort_values("seconds", ascending=False)
+        print(
+            f"{kind}: {rows['seconds'].sum():.1f} core-seconds, {rows['peak_rss_mb'].max():.0f} MB"
+        )
+        for row in rows.head(12 if kind == "attack" else 3).itertuples():
+            print(f"  {row.seconds:7.2f} s  {row.label}")
+
+
+def _print_scoring(context: Context, plan: Plan, attack: Attack) -> None:
+    """Prints seconds and peak memory of one attack's scores, outputs already at hand."""
+    job = next(row.scores for row in plan.cells[0].rows if row.attack == attack)
+    seconds = []
+    for _ in range(3):
+        view = job.view(context)
+        start = time.perf_counter()
+        attack.score(view)
+        seconds.append(time.perf_counter() - start)
+    tracemalloc.start()
+    attack.score(job.view(context))
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    best = min(seconds)
+    print(f"{attack.name}: {best:.2f} s and {peak:.0f} MB on one core", _verdict(best, attack.name))
+
+
+def _verdict(seconds: float, what: str) -> str:
+    return f"({'within' if seconds < LIMITS[what] else 'ABOVE'} {LIMITS[what]:g} s)"
+
+
+if __name__ == "__main__":
+    main()

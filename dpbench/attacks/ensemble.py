@@ -1,0 +1,35 @@
+"""Combining attacks: one logistic regression on all their scores."""
+
+import numpy as np
+from scipy.special import ndtr
+
+from dpbench.attacks.base import Bools, Floats
+from dpbench.attacks.shadow_classifier import fit_logistic
+
+LEVELS = np.linspace(-4.5, 4.5, 513)
+"""Where quantiles are matched, in standard deviations of a normal: dense in both tails."""
+
+
+def normal_scores(scores: Floats, among: Floats) -> Floats:
+    """Returns scores of any shape as the standard normal quantiles of their ranks among others.
+
+    Scores of different attacks become comparable, and heavy tails light; the order stays, except
+    that scores beyond 4.5 deviations tie.
+
+    Args:
+        scores: Of any shape.
+        among: The scores they are ranked among.
+    """
+    quantiles = np.quantile(among, ndtr(LEVELS))
+    ranked: Floats = np.interp(scores, quantiles, LEVELS)
+    return ranked
+
+
+def combination(scores: Floats, members: Bools) -> Floats:
+    """Returns `(k + 1,)` weights, constant first, of a ridge logistic regression of membership.
+
+    Args:
+        scores: `(k, m, n)` normal scores of k attacks.
+        members: `(m, n)` bits.
+    """
+    return fit_logistic(scores.reshape(len(scores), -1).T, members.ravel())
