@@ -8,6 +8,7 @@ the example alone, on the same bits. Both are then attacked with the example as 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from bench.claims.evidence import (
     ACCURACY,
     AUC,
     TPR01,
+    Bools,
+    Floats,
     Line,
     Table,
     at_least,
@@ -35,6 +38,7 @@ from dpbench.attacks import (
     View,
 )
 from dpbench.attacks.augmented import augmented
+from dpbench.attacks.base import Ints
 from dpbench.data import Population, PopulationSpec, load_population, membership
 from dpbench.models import MLP
 from dpbench.seeds import rng_for
@@ -134,9 +138,9 @@ def measured(folder: Path, data: str, views: int) -> dict[str, Table]:
     missing = [name for name, identity in asked.items() if identity not in known]
     if missing:
         print(f"{data} with {views} views: {', '.join(missing)}", flush=True)
-        weights = train(population, members, views, rate)
+        models = _Models(population, train(population, members, views, rate))
         for name in missing:
-            scores = ATTACKS[name].score(_view(population, members, weights, ATTACKS[name]))
+            scores = ATTACKS[name].score(_view(population, members, models, ATTACKS[name]))
             known[asked[name]] = np.ascontiguousarray(scores, dtype=np.float64)
         save_file(known, path)
     return {
@@ -145,7 +149,7 @@ def measured(folder: Path, data: str, views: int) -> dict[str, Table]:
     }
 
 
-def train(population: Population, members: np.ndarray, views: int, rate: float) -> Weights:
+def train(population: Population, members: Bools, views: int, rate: float) -> Weights:
     """Trains all models on the first views of their members, for about as many steps each."""
     pool = population.pool_x
     copies = [pool if copy is None else copy for copy in augmented(pool, views)]
@@ -179,43 +183,52 @@ def train(population: Population, members: np.ndarray, views: int, rate: float) 
     return fit(task)[sampling.steps]
 
 
-def _view(population: Population, members: np.ndarray, weights: Weights, attack: Attack) -> View:
-    def answer(inputs: np.ndarray, chosen: slice | np.ndarray = slice(None)) -> np.ndarray:
+class _Models(NamedTuple):
+    """Trained models that answer with probabilities."""
+
+    population: Population
+    weights: Weights
+
+    def on(self, inputs: Floats, chosen: slice | Ints) -> Floats:
+        """Returns outputs `(k, N, C)` of the chosen models on inputs `(N, *shape)`."""
         values = logits(
             NET,
-            {name: value[chosen] for name, value in weights.items()},
+            {name: value[chosen] for name, value in self.weights.items()},
             torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)),
-            shape=population.shape,
-            n_classes=population.n_classes,
+            shape=self.population.shape,
+            n_classes=self.population.n_classes,
         )
         return values.softmax(-1).numpy()
 
-    def answer_each(models: np.ndarray, points: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        del points
-        outputs = np.empty((*inputs.shape[:2], population.n_classes), np.float32)
+    def on_each(self, models: Ints, points: Ints, inputs: Floats) -> Floats:
+        """Returns outputs `(k, b, C)` of models `(k,)` on inputs `(k, b, *shape)` of their own."""
+        del points  # models answer alike on whoever's account
+        shape, classes = self.population.shape, self.population.n_classes
+        outputs = np.empty((*inputs.shape[:2], classes), np.float32)
         for model in np.unique(models):
             rows = np.flatnonzero(models == model)
-            asked = inputs[rows].reshape(-1, *population.shape)
-            own = answer(asked, np.array([model]))[0]
-            outputs[rows] = own.reshape(len(rows), -1, population.n_classes)
+            own = self.on(inputs[rows].reshape(-1, *shape), np.array([model]))
+            outputs[rows] = own[0].reshape(len(rows), -1, classes)
         return outputs
 
-    n_models, points = attack.extent.of(*members.shape)
-    kept = slice(n_models)
+
+def _view(population: Population, members: Bools, models: _Models, attack: Attack) -> View:
+    count, points = attack.extent.of(*members.shape)
+    kept, pool = slice(count), population.pool_x[:points]
     oracle = Oracle(
         access=attack.access,
         budget=attack.budget,
-        pool_outputs=lambda: answer(population.pool_x[:points], kept),
-        query=lambda inputs: answer(inputs, kept),
-        query_each=answer_each,
+        pool_outputs=lambda: models.on(pool, kept),
+        query=lambda inputs: models.on(inputs, kept),
+        query_each=models.on_each,
     )
     return View(
         labels=population.pool_y[:points],
-        inputs=population.pool_x[:points],
+        inputs=pool,
         n_classes=population.n_classes,
         target=oracle,
         shadows=oracle,
-        members=members[:n_models, :points],
+        members=members[:count, :points],
         reference_inputs=population.reference_x,
         reference_labels=population.reference_y,
         low=population.low,

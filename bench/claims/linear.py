@@ -13,6 +13,7 @@ from bench.claims.evidence import (
     AUC,
     FAILS,
     HOLDS,
+    Bools,
     Floats,
     Line,
     all_of,
@@ -162,6 +163,6 @@ def mean_estimation() -> Iterator[Line]:
         )
 
 
-def _oracle(scores: np.ndarray, members: np.ndarray) -> float:
+def _oracle(scores: Floats, members: Bools) -> float:
     curve = roc(scores, members)
     return float(0.5 + (curve.tp / curve.positives - curve.fp / curve.negatives).max() / 2)

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from bench.claims.evidence import (
     ACCURACY,
     AUC,
@@ -11,6 +9,8 @@ from bench.claims.evidence import (
     HOLDS,
     OPEN,
     TPR01,
+    Bools,
+    Floats,
     Line,
     Table,
     all_of,
@@ -199,6 +199,7 @@ def logit_scaling(run: Run, data: str) -> Iterator[Line]:
     )
 
 
-def _above_midpoint(values: np.ndarray, members: np.ndarray) -> np.ndarray:
+def _above_midpoint(values: Floats, members: Bools) -> Floats:
     sides = means(leave_one_out(values, members), leave_one_out(values, ~members))
-    return values - (sides[0] + sides[1]) / 2
+    above: Floats = values - (sides[0] + sides[1]) / 2
+    return above
