@@ -63,14 +63,14 @@ def growing_pool(study: Study, data: str) -> Iterator[Line]:
 def white_box_on_linear(study: Study, data: str) -> Iterator[Line]:
     """Claim 30, its second half: on trained softmax regression the advantage shrinks or goes.
 
-    Each proxy is set against the attack on the loss that is calibrated as much: not at all with
-    public points for a proxy, by the same shadows (Watson) with their mean for one.
+    Each proxy is set against the black-box attack that is calibrated as much: not at all where
+    the proxy is made of public points, by the same shadows where it is their mean.
     """
     run = study.variant("logistic", data, label=f"-{POOLS[1]}", pool=POOLS[1])
     for cell, what in (("none", "unregularised"), (DECAY, "decay 0.1")):
         for proxy, rival, name in (
             ("reference", "malt", "MALT"),
-            ("shadows", "watson", "Watson"),
+            ("shadows", "lira", "LiRA offline"),
         ):
             bayes, loss = table(run, cell, "bayes_wb", proxy=proxy), table(run, cell, rival)
             lead = difference(bayes[AUC], loss[AUC])
