@@ -20,7 +20,7 @@ from bench.claims.evidence import (
     total,
 )
 from bench.claims.runs import Study
-from dpbench.attacks import Access, Attack, Lira, Oracle, Rmia, View
+from dpbench.attacks import Access, Attack, Lira, Malt, Oracle, Rmia, View, Watson
 from dpbench.attacks.confidence import cross_entropy, logit
 from dpbench.attacks.shadow_means import out_means
 from dpbench.grid.run import Run
@@ -181,11 +181,14 @@ def few_references(view: View, data: str) -> Iterator[Line]:
 
 
 def _scales(view: View, size: int) -> str:
-    """Says what other values of RMIA's `a` give: an oracle's choice."""
-    found = {
-        a: in_blocks(Rmia(mode="offline", a=a), view, size)[AUC].value for a in (0.0, 0.6, 1.0)
+    """Says what other values of RMIA's `a` give (an oracle's choice), and what its scale costs."""
+    rivals: dict[str, Attack] = {
+        **{f"a = {a:g}": Rmia(mode="offline", a=a) for a in (0.0, 0.6, 1.0)},
+        "shift of p": Watson(statistic="confidence"),
+        "MALT": Malt(),
     }
-    return "a = " + ", ".join(f"{a:g}: {value:.3f}" for a, value in found.items())
+    found = {name: in_blocks(attack, view, size)[AUC].value for name, attack in rivals.items()}
+    return ", ".join(f"{name}: {value:.3f}" for name, value in found.items())
 
 
 def _fixed_variance(view: View, size: int) -> Table:
