@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 
 import dpbench
+from bench.claims import few_models, score_attacks, white_box
+from bench.claims.evidence import AUC, HOLDS, TPR01, at_least, difference, table
+from dpbench.attacks import Lira, Rmia, View
 from dpbench.grid import runner
 from dpbench.grid.document import write_document
 from dpbench.grid.job import Context
@@ -52,6 +55,12 @@ def run(tmp_path_factory) -> dpbench.Run:
     return dpbench.load(out)
 
 
+@pytest.fixture(scope="module")
+def view(run) -> View:
+    """The undefended models, for attacks that the grid does not hold: they cost no training."""
+    return few_models.recorded(run, "none")
+
+
 def row(run: dpbench.Run, cell: str, attack: str, knowledge: str = "adaptive") -> pd.Series:
     rows = run.attacks
     name, _, mode = attack.partition(":")
@@ -71,6 +80,11 @@ def test_claim_1_gap_accuracy_is_half_plus_half_the_gap(run):
     assert row(run, "none", "gap")["balanced_accuracy"] == pytest.approx(0.5 + gap / 2, abs=1e-12)
 
 
+def test_claim_2_a_loss_threshold_beats_the_gap_attack(run):
+    (line,) = score_attacks.threshold_beats_gap(run, "fashion_mnist")
+    assert line.verdict == HOLDS, line.numbers
+
+
 def test_claim_5_the_loss_attack_finds_nobody_at_low_fpr(run):
     malt = row(run, "none", "malt")
     assert malt["balanced_accuracy"] > 0.55
@@ -81,6 +95,39 @@ def test_claim_6_calibrated_attacks_find_ten_times_more_at_low_fpr(run):
     malt = max(row(run, "none", "malt")["tpr_at_fpr_0.001"], 0.001)
     for attack in ("mast", "lira:online"):
         assert row(run, "none", attack)["tpr_at_fpr_0.001"] > 10 * malt
+
+
+def test_claim_8_logit_scaling_needs_the_gaussian_ratio(run):
+    alone, _ = score_attacks.logit_scaling(run, "fashion_mnist")
+    assert alone.verdict == HOLDS, alone.numbers
+    with_ratio = difference(table(run, "none", "lira")[AUC], table(run, "none", "mast")[AUC])
+    assert at_least(with_ratio.interval) == HOLDS
+
+
+def test_claim_9_few_shadows_want_a_pooled_variance(view):
+    pooled, own = (
+        few_models.in_blocks(Lira(variance=variance), view, 8)[TPR01]
+        for variance in ("pooled", "per_example")
+    )
+    assert at_least(difference(pooled, own).interval) == HOLDS
+
+
+def test_claim_10_phi_is_closest_to_gaussian(run):
+    line = few_models.normality(run, "fashion_mnist")
+    assert line.verdict == HOLDS, line.numbers
+
+
+def test_claim_31_lira_is_precise_at_the_top_and_the_loss_attack_is_not(run):
+    (line,) = white_box.precision_at_the_top(run, "fashion_mnist")
+    assert line.verdict == HOLDS, line.numbers
+
+
+def test_claim_35_rmia_ranks_better_with_two_reference_models(view):
+    rmia, lira = (
+        few_models.in_blocks(attack, view, 3)[AUC]
+        for attack in (Rmia(mode="offline", a=0.3), Lira(mode="offline"))
+    )
+    assert at_least(difference(rmia, lira).interval) == HOLDS
 
 
 def test_claim_7_online_beats_offline_beats_global(run):

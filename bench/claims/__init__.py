@@ -1,0 +1,1 @@
+"""The claims study: published statements about attacks and defenses, checked on real data."""

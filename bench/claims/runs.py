@@ -1,0 +1,102 @@
+"""The runs behind the claims: each grid on each data set, finished once and then read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dpbench
+from dpbench.errors import UserError
+from dpbench.grid import runner
+from dpbench.grid.document import read_document, write_document
+from dpbench.grid.job import Context
+from dpbench.grid.run import Run
+from dpbench.grid.shipped import find_grid
+from dpbench.grid.spec import read_grid
+from dpbench.grid.store import Store
+from dpbench.grid.worker import Board
+
+OWN_GRID = {
+    "fashion_mnist": "claims",
+    "location": "claims-location",
+    "adult": "claims-adult",
+    "cifar10": "claims-cifar",
+}
+"""The grid that holds a data set's resolution and recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All runs of the study.
+
+    Attributes:
+        folder: Holds one run's folder for each grid and data set.
+        workers: Worker processes.
+        data: Names of the data sets.
+    """
+
+    folder: Path
+    workers: int
+    data: tuple[str, ...] = tuple(OWN_GRID)
+
+    def main(self, data: str) -> Run:
+        """Returns the run of a data set's own grid."""
+        return self._run(data, read_document(find_grid(OWN_GRID[data])))
+
+    def variant(self, name: str, data: str, *, label: str = "", **population: Any) -> Run:
+        """Returns the run of the grid `claims-NAME` on a data set.
+
+        Args:
+            name: Which grid.
+            data: Where.
+            label: Names the changes in the run's folder.
+            population: Fields of the population to change; None removes one.
+        """
+        document = variant_document(name, data, **population)
+        return self._run(f"{data}-{name}{label}", document)
+
+    def available(self) -> list[str]:
+        """Returns the data sets that are here; says which are not."""
+        found = []
+        for data in self.data:
+            try:
+                self.context(read_document(find_grid(OWN_GRID[data])), self.folder / data)
+            except UserError as error:
+                print(f"{data} is left out: {error}", flush=True)
+            else:
+                found.append(data)
+        return found
+
+    def context(self, document: dict[str, Any], out: Path) -> Context:
+        """Returns the context of a grid whose data are known to be here."""
+        out.mkdir(parents=True, exist_ok=True)
+        write_document(document, out / "asked.yaml")
+        context = Context(grid=read_grid(out / "asked.yaml"), store=Store(out / "store"))
+        _ = context.population
+        return context
+
+    def _run(self, folder: str, document: dict[str, Any]) -> Run:
+        out = self.folder / folder
+        context = self.context(document, out)
+        plan = runner.prepare(context, out)
+        left = len(Board(plan.jobs, context.store).open)
+        if left or not (out / "attacks.parquet").is_file():
+            print(f"{folder}: {left} of {len(plan.jobs)} jobs to do", flush=True)
+            outcome = runner.execute(
+                context, plan, out, workers=self.workers, report=lambda board: None
+            )
+            for where, reason in outcome.failures:
+                raise UserError(f"{folder}: {where} failed: {reason}")
+        return dpbench.load(out)
+
+
+def variant_document(name: str, data: str, **population: Any) -> dict[str, Any]:
+    """Returns the grid `claims-NAME` with the resolution and the recipe of a data set."""
+    document = read_document(find_grid(f"claims-{name}"))
+    own = read_document(find_grid(OWN_GRID[data]))
+    fields = dict(document["population"])
+    if data != fields["dataset"]:
+        fields |= {"dataset": data, "average_pool": own["population"].get("average_pool")}
+    fields |= population
+    document["population"] = {key: value for key, value in fields.items() if value is not None}
+    document["recipe"] = own["recipe"]
+    return document
