@@ -181,7 +181,8 @@ def test_the_input_slice_is_the_true_logit_less_that_of_shadows_without_the_poin
 @pytest.mark.parametrize("penalty", [PENALTIES[2], PENALTIES[4]])
 def test_a_top_is_the_minimum_of_the_penalised_loss(penalty):
     rng = np.random.default_rng(3)
-    inputs = np.column_stack([2 * rng.standard_normal((50, 4)), np.ones(50)]).astype(np.float32)
+    features = (2 * rng.standard_normal((50, 4)) + [1, 0, -2, 0]).astype(np.float32)
+    inputs = np.column_stack([features, np.ones(50)])
     labels = rng.integers(3, size=50)
     scale = penalty * np.square(inputs[:, :-1]).mean()
 
@@ -191,7 +192,7 @@ def test_a_top_is_the_minimum_of_the_penalised_loss(penalty):
         return -log_p.mean() + scale / 2 * np.square(weights[:, :-1]).sum()
 
     best = minimize(loss, np.zeros(15), tol=1e-12).x.reshape(3, 5)
-    found = fit_softmax(inputs, labels, np.array([penalty, 1.0]), n_classes=3)[0]
+    found = fit_softmax(features, labels, np.array([penalty, 1.0]), n_classes=3)[0]
     # A constant in all biases changes nothing.
     np.testing.assert_allclose(found - found.mean(0), best - best.mean(0), atol=2e-3)
 
