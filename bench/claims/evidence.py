@@ -48,17 +48,20 @@ class Estimate(NamedTuple):
     """A number and its deviations when models, and when examples, are drawn anew.
 
     The same draws serve every table of the same size, so that differences are paired.
+    `is_share` marks a number between 0 and 1, whose limits are too.
     """
 
     value: float
     models: NDArray[np.float64]
     examples: NDArray[np.float64]
+    is_share: bool = False
 
     @property
     def interval(self) -> Interval:
         """Its 95 % interval, for new models and new examples."""
+        lowest, highest = (0.0, 1.0) if self.is_share else (-math.inf, math.inf)
         return crossed_interval(
-            self.value, self.models, self.examples, lowest=-math.inf, highest=math.inf
+            self.value, self.models, self.examples, lowest=lowest, highest=highest
         )
 
     def __str__(self) -> str:
@@ -70,7 +73,7 @@ class Estimate(NamedTuple):
 def total(*terms: tuple[float, Estimate]) -> Estimate:
     """Returns a sum of estimates with factors, paired draw by draw."""
     factors = [factor for factor, _ in terms]
-    columns = zip(*(estimate for _, estimate in terms), strict=True)
+    columns = zip(*(estimate[:3] for _, estimate in terms), strict=True)
     value, models, examples = (
         sum(factor * part for factor, part in zip(factors, column, strict=True))
         for column in columns
@@ -159,7 +162,7 @@ def estimates(scores: Floats, members: Bools) -> dict[str, Estimate]:
     bins = Bins(ranking)
     axes = [_axis(bins, guesses, top, members, axis) for axis in (0, 1)]
     return {
-        metric: Estimate(value, axes[0][metric], axes[1][metric])
+        metric: Estimate(value, axes[0][metric], axes[1][metric], is_share=True)
         for metric, value in values.items()
     }
 
