@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -101,14 +101,19 @@ def _comparable(
 ) -> Sequence[EvaluateJob]:
     """Returns what the best attack is chosen from, and the ensemble made of.
 
-    A mask is not meant against an adversary who holds the weights: white-box attacks on a masked
-    cell have their rows, but are its best attack only where the grid has no others. Nor are attacks
-    on part of a cell compared with those on all of it: two models choose and report by chance.
+    A mask is not meant against an adversary who holds the weights; nobody but an auditor knows the
+    other members; and attacks on part of a cell choose and report by the chance of a few models.
+    Such attacks have their rows, but are compared only where the grid has no others.
     """
-    outside = [attack for attack in evaluated if attack.access != Access.WHITE_BOX]
-    allowed = outside if defense.masks and outside else list(evaluated)
-    whole = [attack for attack in allowed if attack.extent == Extent()]
-    return [evaluated[attack] for attack in whole or allowed]
+    rules: tuple[Callable[[Attack], bool], ...] = (
+        lambda attack: not defense.masks or attack.access != Access.WHITE_BOX,
+        lambda attack: not attack.knows_other_bits,
+        lambda attack: attack.extent == Extent(),
+    )
+    kept = list(evaluated)
+    for rule in rules:
+        kept = [attack for attack in kept if rule(attack)] or kept
+    return [evaluated[attack] for attack in kept]
 
 
 class _Seen(NamedTuple):

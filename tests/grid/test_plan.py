@@ -73,6 +73,11 @@ def test_attacks_on_part_of_a_cell_are_not_compared_with_those_on_all_of_it(tmp_
     assert cell.rows[-1].evaluate.candidates == (cell.rows[0].evaluate,)
 
 
+def test_an_auditor_is_not_compared_with_adversaries_who_know_no_member(tmp_path):
+    (cell,) = plan_of(tmp_path, "none", attacks=["nasr", "gap"]).cells
+    assert cell.rows[-1].evaluate.candidates == (cell.rows[1].evaluate,)
+
+
 def test_keys_do_not_depend_on_the_company_a_cell_keeps(tmp_path):
     small = plan_of(tmp_path, {"l2": {"weight_decay": 0.1}})
     large = plan_of(tmp_path, "none", "label_only", {"l2": {"weight_decay": [0.5, 0.1]}})
