@@ -154,6 +154,10 @@ def main() -> None:
     for name, found in (("Toolbox", usually), ("bare function", theirs)):
         rate, most = ours.rate / found.rate, many.rate / found.rate
         print(f"{name}: {rate:.1f} times as many queries per second, {most:.1f} on more points")
+    _judge(theirs, ours, quarter)
+
+
+def _judge(theirs: Measured, ours: Measured, quarter: Measured) -> None:
     faster = theirs.seconds / quarter.seconds
     print(f"median distance: {ours.median / theirs.median:.3f} of theirs with the same queries,")
     print(f"{quarter.median / theirs.median:.3f} with a quarter, in {faster:.0f} times less time")

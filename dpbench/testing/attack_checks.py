@@ -6,7 +6,8 @@ import numpy as np
 
 from dpbench.attacks.base import Access, AccessError, Attack, Floats, NotApplicable, View
 from dpbench.testing.component_checks import check_component
-from dpbench.testing.planted import Planted, Release, plant
+from dpbench.testing.planted import Planted, plant
+from dpbench.testing.planted_release import Release
 from dpbench.testing.ranking import auc, standard_error
 
 MODELS, POINTS, EFFECT = 24, 200, 2.0

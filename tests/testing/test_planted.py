@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from dpbench.attacks import Access, AccessError, GradientNorm, Malt, Matt
 from dpbench.testing import auc, plant, planted_view, standard_error
-from dpbench.testing.planted import REACH
+from dpbench.testing.planted_release import REACH
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])
