@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
@@ -25,7 +26,15 @@ def disparity(
     from dpbench.grid.run import load
 
     run = load(folder, data_dir=data_dir)
-    rows = disparities(run, cell, fpr=fpr, instances=instances, targets=targets)
+    err = Console(stderr=True)
+    rows = disparities(
+        run,
+        cell,
+        fpr=fpr,
+        instances=instances,
+        targets=targets,
+        report=lambda attack: err.print(f"again: {attack}", markup=False, highlight=False),
+    )
     pairs = overlaps(run, cell, fpr=fpr)
     out = folder / "tables"
     out.mkdir(exist_ok=True)

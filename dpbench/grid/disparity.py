@@ -1,6 +1,6 @@
 """Coverage and stability of a cell's attacks: the same targets, again with other shadows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,13 @@ Bools = NDArray[np.bool_]
 
 
 def disparities(
-    run: Run, cell: str, *, fpr: float = 0.01, instances: int = 4, targets: int = 8
+    run: Run,
+    cell: str,
+    *,
+    fpr: float = 0.01,
+    instances: int = 4,
+    targets: int = 8,
+    report: Callable[[str], None] = lambda attack: None,
 ) -> pd.DataFrame:
     """Returns one row per adaptive attack: coverage, stability, and what it alone finds.
 
@@ -30,9 +36,11 @@ def disparities(
         fpr: False-positive rate at which members count as found.
         instances: Groups into which the shadows are split.
         targets: How many models are attacked: the first ones.
+        report: Told which attack is next.
 
     Raises:
-        UserError: There are fewer than five models for an instance, or no attack to speak of.
+        UserError: There are fewer than five models for an instance, too few non-members for the
+            rate, or no attack to speak of.
     """
     models = run.context.grid.models
     targets = min(targets, models)
@@ -42,8 +50,16 @@ def disparities(
             allowed=f"2 to {models // 5}" if models >= 10 else "a run of 10 models or more",
         )
     members = run.context.challenge_members[:targets]
+    fewest = min(int((~members[fold::2]).sum()) for fold in (0, 1))
+    if fewest * fpr < 1:
+        raise UserError(
+            f"fpr: {fpr:g} cannot be told from {fewest} non-members of half the targets",
+            allowed=f"at least {1 / fewest:.2g}",
+            next_step="or attack more targets",
+        )
     rows, everything = [], []
     for job in _jobs(run, cell):
+        report(job.attack.label())
         try:
             again = list(_instances(run, job, instances, targets))
         except NotApplicable:

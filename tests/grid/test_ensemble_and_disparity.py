@@ -1,8 +1,11 @@
 """The ensemble's row, and attacking the same targets again with other shadows."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import dpbench
@@ -104,3 +107,22 @@ def test_coverage_and_stability_of_attacks_that_use_shadows_and_of_those_that_do
 def test_too_few_shadows_for_so_many_instances(run):
     with pytest.raises(UserError, match="too few shadows"):
         disparities(run, "none", instances=8)
+
+
+def test_a_rate_that_so_few_non_members_cannot_show(run):
+    with pytest.raises(UserError, match=r"fpr: 0.0001 cannot be told from \d+ non-members"):
+        disparities(run, "none", fpr=1e-4, instances=2, targets=4)
+
+
+def test_the_command_prints_the_table_and_keeps_it(run):
+    line = [sys.executable, "-m", "dpbench.cli", "disparity", str(run.folder)]
+    options = ["--fpr", "0.05", "--instances", "2", "--targets", "4"]
+    result = subprocess.run(line + options, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert "coverage" in result.stdout
+    assert "again: lira" in result.stderr
+    kept = pd.read_csv(run.folder / "tables" / "disparity.csv")
+    assert kept["attack"].tolist() == ["gap", "malt", "mast", "lira"]
+    result = subprocess.run([*line, "--cell", "nome"], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
