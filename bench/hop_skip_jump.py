@@ -131,14 +131,8 @@ def main() -> None:
     usual = PyTorchClassifier(
         network.module, torch.nn.CrossEntropyLoss(), shape, 10, clip_values=box, device_type="cpu"
     )
-    usually, theirs = (
-        toolbox(
-            network,
-            HopSkipJump(classifier, max_iter=ITERATIONS, verbose=False).generate,
-            pool[right[:POINTS]],
-        )
-        for classifier in (usual, bare)
-    )
+    searches = (HopSkipJump(one, max_iter=ITERATIONS, verbose=False) for one in (usual, bare))
+    usually, theirs = (toolbox(network, one.generate, pool[right[:POINTS]]) for one in searches)
     budget = round(theirs.queries / POINTS)
     ours = dpbench_search(network, right[:POINTS], budget)
     quarter = dpbench_search(network, right[:POINTS], budget // 4)

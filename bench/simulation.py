@@ -5,7 +5,7 @@
 Each replication draws new class means, points, labels and coins, trains 88 softmax regressions
 under six defenses with the dense engine, and attacks 24 of them with 64 shadows. The reference is
 one such draw; its seed is not known. So a reference number is judged against the spread of ours
-over replications. Finished replications are kept in the CSV. About 45 s each on an idle core.
+over replications. Finished replications are kept in the CSV.
 """
 
 import math
