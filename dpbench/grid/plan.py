@@ -262,6 +262,8 @@ class _Planner:
             "shadows": of_shadows.key,
             "informed": informed,
             "seed": self.grid.seed,
+            # Students follow from the grid's own recipe, which no key of the target need hold.
+            **({"students": list(students)} if students else {}),
         }
         pairs = math.prod(attack.extent.of(self.grid.models, int(self.population.challenge.sum())))
         queries = 2 * self.parameters * (attack.budget - 1) * pairs / REFERENCE_FLOPS
@@ -340,35 +342,25 @@ class _Planner:
         )
 
     def _best(self, candidates: Sequence[EvaluateJob]) -> BestJob:
-        keys = tuple(job.key for job in candidates)
-        spec = {"kind": "best", "version": _VERSIONS["evaluate"], "candidates": list(keys)}
-        return self._keep(
-            BestJob(
-                key=key_of(spec),
-                label=f"best of {len(keys)} attacks{self.suffix}",
-                track=self.context.track,
-                parents=keys,
-                tolerant=True,
-                seconds=self._evaluation_seconds(),
-                candidates=tuple(candidates),
-            )
-        )
+        seconds = self._evaluation_seconds()
+        return self._keep(BestJob(seconds=seconds, **self._together("best", candidates)))
 
     def _ensemble(self, candidates: Sequence[EvaluateJob], delta: float) -> EnsembleJob:
+        seconds, facts = self._evaluation_seconds(), self._together("ensemble", candidates)
+        return self._keep(EnsembleJob(seconds=len(candidates) * seconds, delta=delta, **facts))
+
+    def _together(self, kind: str, candidates: Sequence[EvaluateJob]) -> dict[str, Any]:
+        """Returns what a job on several rows, of which some may have failed, is made of."""
         keys = tuple(job.key for job in candidates)
-        spec = {"kind": "ensemble", "version": _VERSIONS["evaluate"], "candidates": list(keys)}
-        return self._keep(
-            EnsembleJob(
-                key=key_of(spec),
-                label=f"ensemble of {len(keys)} attacks{self.suffix}",
-                track=self.context.track,
-                parents=keys,
-                tolerant=True,
-                seconds=len(keys) * self._evaluation_seconds(),
-                candidates=tuple(candidates),
-                delta=delta,
-            )
-        )
+        spec = {"kind": kind, "version": _VERSIONS["evaluate"], "candidates": list(keys)}
+        return {
+            "key": key_of(spec),
+            "label": f"{kind} of {len(keys)} attacks{self.suffix}",
+            "track": self.context.track,
+            "parents": keys,
+            "tolerant": True,
+            "candidates": tuple(candidates),
+        }
 
     def _evaluation_seconds(self) -> float:
         return _SECONDS_PER_EVALUATION * self.grid.models * int(self.population.challenge.sum())

@@ -78,6 +78,19 @@ def test_an_auditor_is_not_compared_with_adversaries_who_know_no_member(tmp_path
     assert cell.rows[-1].evaluate.candidates == (cell.rows[1].evaluate,)
 
 
+def test_a_students_recipe_enters_the_key_of_the_attack(tmp_path):
+    private = {"dp_sgd": {"epsilon": 2, "batch_size": 32, "epochs": 5, "lr": 1.0}}
+    recipes = [{"epochs": 10, "batch_size": 16, "lr": rate} for rate in (0.1, 0.2)]
+    cells = [
+        plan_of(tmp_path, private, attacks=["gap", "attack_d"], recipe=recipe).cells[0]
+        for recipe in recipes
+    ]
+    one, other = (cell.rows for cell in cells)
+    assert one[0].scores.key == other[0].scores.key
+    assert one[1].scores.key != other[1].scores.key
+    assert len(set(one[1].scores.students) & set(other[1].scores.students)) == 0
+
+
 def test_keys_do_not_depend_on_the_company_a_cell_keeps(tmp_path):
     small = plan_of(tmp_path, {"l2": {"weight_decay": 0.1}})
     large = plan_of(tmp_path, "none", "label_only", {"l2": {"weight_decay": [0.5, 0.1]}})
