@@ -33,6 +33,8 @@ def findings(run: Tables) -> list[str]:
 
 
 def _at_equal_utility(defended: pd.DataFrame, undefended: Row) -> list[str]:
+    if defended.empty:
+        return []
     near = defended[defended["test_accuracy"] >= undefended["test_accuracy"] - SAME_UTILITY]
     if near.empty:
         return ["No defense stays within one point of that accuracy."]

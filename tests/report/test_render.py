@@ -293,6 +293,6 @@ def test_findings_are_the_runs_own(run):
     assert "the most accurate is dp_sgd(epsilon=4)" in sentences
     assert "Static attacks flatter temperature(t=20) most" in sentences
     assert findings(tables(part_of_the_run(cells=["selena"]))) == []
-    assert findings(tables(part_of_the_run(cells=["none"])))[1:] == [
-        "No defense stays within one point of that accuracy."
-    ]
+    assert len(findings(tables(part_of_the_run(cells=["none"])))) == 1
+    costly = findings(tables(part_of_the_run(cells=["none", "dp_sgd(epsilon=0.5)"])))
+    assert costly[1] == "No defense stays within one point of that accuracy."
