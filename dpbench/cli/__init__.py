@@ -111,7 +111,7 @@ def plan(
         table.add_row(
             cell.defense.label,
             f"{claim['epsilon']:.4g}",
-            f"{claim['noise_multiplier']:.4g}" if cell.mechanism else "-",
+            f"{claim['noise_multiplier']:.4g}" if "noise_multiplier" in claim else "-",
             f"{cell.sampling.rate:.4g}",
             str(cell.observe.models.step),
             f"{claim['bound_advantage_mechanism']:.3f}",

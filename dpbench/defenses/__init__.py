@@ -1,6 +1,7 @@
 """Privacy defenses, one file each."""
 
 from dpbench.defenses.base import Defense as Defense
+from dpbench.defenses.base import Serving as Serving
 from dpbench.defenses.composition import Composition as Composition
 from dpbench.defenses.dp_sgd import DpSgd as DpSgd
 from dpbench.defenses.early_stopping import EarlyStopping as EarlyStopping

@@ -27,6 +27,11 @@ class Observed:
     models: ReleasedModels
     informed: bool
 
+    @property
+    def repeats(self) -> int:
+        """How often the adversary asks the same query."""
+        return self.models.defense.repeats if self.informed else 1
+
     def oracle(
         self, context: Context, attack: Attack, access: Access, models: Ints, points: int
     ) -> Oracle:
@@ -39,7 +44,9 @@ class Observed:
             return f"query{asked}"
 
         def query(inputs: Floats) -> Floats:
-            released = self.models.query(context, _tensor(inputs), name=name(), models=models)
+            released = self.models.query(
+                context, _tensor(inputs), name=name(), models=models, repeats=self.repeats
+            )
             return self._seen(released).numpy()
 
         def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
@@ -50,10 +57,14 @@ class Observed:
                 _tensor(inputs),
                 name=name(),
                 labels_only=access == Access.LABEL,
+                repeats=self.repeats,
             )
             return self._seen(asked).numpy()
 
         def pool_outputs() -> Floats:
+            if self.repeats > 1:
+                population = context.population
+                return query(population.pool_x[population.challenge][:points])
             outputs = context.store.array(self.key, "outputs")[models, :points]
             return self._seen(torch.from_numpy(outputs)).numpy()
 
@@ -77,17 +88,17 @@ class Observed:
         return self._seen(answers)[0]
 
     def _trained(self, context: Context, models: int, points: int) -> TrainedModels:
-        population = context.population
+        population, represented = context.population, self.models.represented
         challenge = np.flatnonzero(population.challenge)[:points]
         weights = self.models.weights(context)
         return TrainedModels(
-            architecture=context.grid.model,
+            architecture=self.models.network(context).architecture,
             trained={name: value[:models] for name, value in weights.items()},
-            inputs=torch.from_numpy(population.pool_x[challenge]),
+            inputs=represented(torch.from_numpy(population.pool_x[challenge])),
             labels=torch.from_numpy(population.pool_y[challenge]),
             n_classes=population.n_classes,
             seed=context.grid.seed,
-            reference=torch.from_numpy(population.reference_x),
+            reference=represented(torch.from_numpy(population.reference_x)),
             device=context.device,
         )
 
@@ -124,7 +135,7 @@ class AttackJob(Job):
             raise ValueError(f"scores have shape {scores.shape}, expected {view.members.shape}")
         if not np.isfinite(scores).all():
             raise ValueError("a score is NaN or infinite")
-        queries = view.target.queries + bool(self.students)
+        queries = view.target.queries * self.target.repeats + bool(self.students)
         return Output({"queries": queries}, {"scores": scores.astype(np.float32)})
 
     def view(self, context: Context, models: Ints | None = None, *, instance: int = 0) -> View:

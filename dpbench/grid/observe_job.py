@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpbench.defenses import Composition
+from dpbench.defenses.base import State
 from dpbench.grid.job import Context, Job, Output
+from dpbench.grid.network import Network, network_of
 from dpbench.seeds import seed_for
 from dpbench.training.fit import logits
 from dpbench.training.task import Weights
@@ -23,15 +25,25 @@ class ReleasedModels:
     Attributes:
         trains: Keys of the training jobs, in model order.
         step: The checkpoint that is released.
+        trained: How the models were made: their network, and what it is given for an input.
         defense: Whose release stage applies.
+        guard: Key of the job in which that stage learned about the models, if it does.
     """
 
     trains: tuple[str, ...]
     step: int
+    trained: Composition
     defense: Composition
+    guard: str = ""
 
     def query(
-        self, context: Context, inputs: Tensor, *, name: str, models: Ints | None = None
+        self,
+        context: Context,
+        inputs: Tensor,
+        *,
+        name: str,
+        models: Ints | None = None,
+        repeats: int = 1,
     ) -> Tensor:
         """Returns released scores `(M, N, C)` on inputs `(N, *shape)`.
 
@@ -40,11 +52,13 @@ class ReleasedModels:
             inputs: What is asked.
             name: Names the query; a randomised release draws the same noise for the same name.
             models: Numbers of the models to ask; None asks all.
+            repeats: How many random answers are averaged.
         """
         weights = self.weights(context)
         if models is not None:
             weights = {key: value[torch.from_numpy(models)] for key, value in weights.items()}
-        return self._released(context, self._logits(context, weights, inputs), name)
+        outputs = self._logits(context, weights, inputs)
+        return self._released(context, outputs, name, models, repeats)
 
     def query_each(
         self,
@@ -54,6 +68,7 @@ class ReleasedModels:
         *,
         name: str,
         labels_only: bool = False,
+        repeats: int = 1,
     ) -> Tensor:
         """Returns released scores `(k, b, C)` of models `(k,)` on their inputs `(k, b, *shape)`.
 
@@ -63,6 +78,7 @@ class ReleasedModels:
             inputs: What each is asked.
             name: As in `query`.
             labels_only: Only the largest score counts: without a mask, logits will do.
+            repeats: As in `query`.
         """
         outputs = torch.empty(*inputs.shape[:2], context.population.n_classes)
         for model in np.unique(models):
@@ -75,7 +91,7 @@ class ReleasedModels:
             outputs[rows] = answers.view(*asked.shape[:2], -1)
         if labels_only and not self.defense.masks:
             return outputs
-        return self._released(context, outputs, name)
+        return self._released(context, outputs, name, models, repeats)
 
     def weights(self, context: Context) -> Weights:
         """Returns the M models' stacked weights, which no release stage hides."""
@@ -92,20 +108,48 @@ class ReleasedModels:
             model -= models
         raise IndexError(f"there is no model {model} more")
 
+    def network(self, context: Context) -> Network:
+        """Returns what the models are."""
+        return network_of(context.grid.model, context.population, self.trained)
+
+    def represented(self, inputs: Tensor) -> Tensor:
+        """Returns what the models are given for inputs `(N, *shape)`."""
+        return self.trained.represent(inputs)
+
     def _logits(self, context: Context, weights: Weights, inputs: Tensor) -> Tensor:
-        population = context.population
+        network = self.network(context)
         return logits(
-            context.grid.model,
+            network.architecture,
             weights,
-            inputs,
-            shape=population.shape,
-            n_classes=population.n_classes,
+            self.represented(inputs),
+            shape=network.shape,
+            n_classes=network.n_classes,
             device=context.device,
         )
 
-    def _released(self, context: Context, outputs: Tensor, name: str) -> Tensor:
+    def _released(
+        self, context: Context, outputs: Tensor, name: str, models: Ints | None, repeats: int
+    ) -> Tensor:
+        """Returns the mean of `repeats` releases of logits `(K, N, C)`."""
         seed = seed_for(context.grid.seed, "release", self.defense.label, name)
-        return self.defense.release(outputs.softmax(-1), torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        outputs, states = outputs.softmax(-1), self._states(context, models)
+        seen = self.defense.release(outputs, generator, states)
+        for count in range(2, repeats + 1):
+            again = self.defense.release(outputs, generator, states)
+            seen = seen + (again - seen) / count
+        return seen
+
+    def _states(self, context: Context, models: Ints | None) -> list[State]:
+        """Returns what each mask has learned about the models asked."""
+        if not self.guard:
+            return []
+        states: list[State] = [{} for _ in self.defense.masks]
+        for path, value in context.store.arrays(self.guard).items():
+            number, name = path.split("/", 1)
+            rows = value if models is None else value[models]
+            states[int(number)][name] = torch.from_numpy(rows)
+        return states
 
     def _weights(self, context: Context, train: str) -> Weights:
         """Weights of one block; the last cell's blocks stay in memory for repeated queries."""

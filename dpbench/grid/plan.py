@@ -2,31 +2,31 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-import torch
-
 from dpbench.attacks import Access, Attack
-from dpbench.attacks.base import Extent
 from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob, Observed
+from dpbench.grid.candidates import comparable
 from dpbench.grid.cell import Cell, Plan, Row
 from dpbench.grid.distil_job import DistilJob, student_recipe
 from dpbench.grid.ensemble_job import EnsembleJob
 from dpbench.grid.evaluate_job import BestJob, EvaluateJob
+from dpbench.grid.guard_job import GuardJob
 from dpbench.grid.job import REFERENCE_FLOPS, Context, Job
 from dpbench.grid.keys import key_of
+from dpbench.grid.network import Network, network_of
 from dpbench.grid.observe_job import ObserveJob, ReleasedModels
-from dpbench.grid.spec import AVERAGE
+from dpbench.grid.spec import AVERAGE, expand_attacks
 from dpbench.grid.train_job import TrainJob
 from dpbench.training.fit import block_size
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
 
 # Raised by hand when the results of a kind of job change for every component.
-_VERSIONS = {"train": 1, "observe": 1, "distil": 1, "attack": 1, "evaluate": 2}
+_VERSIONS = {"train": 1, "guard": 1, "observe": 1, "distil": 1, "attack": 1, "evaluate": 2}
 
 # Nominal seconds per (model, example) pair: the means over the default grid (docs/speed.md).
 _SECONDS_PER_SCORE = 0.25e-6
@@ -46,6 +46,8 @@ class _Draft(NamedTuple):
     mechanism: Mechanism | None
     training: dict[str, Any]
     step: int
+    network: Network
+    flops: float
 
 
 def make_plan(context: Context) -> Plan:
@@ -83,7 +85,7 @@ def _track(planner: "_Planner") -> list[Cell]:
 
 def _ordered(jobs: Iterable[Job]) -> dict[str, Job]:
     """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
-    rank = {"train": 0, "observe": 1, "distil": 2, "attack": 3, "evaluate": 4}
+    rank = {"train": 0, "guard": 1, "observe": 2, "distil": 3, "attack": 4, "evaluate": 5}
     in_order = sorted(jobs, key=lambda job: (rank[job.kind], job.tolerant, -job.seconds, job.key))
     return {job.key: job for job in in_order}
 
@@ -92,28 +94,14 @@ def _is_undefended(defense: Composition) -> bool:
     return defense.name == "none"
 
 
+def _in_key(mechanism: Mechanism | None) -> list[float] | None:
+    """Returns what a training depends on: a claim alone changes nothing."""
+    clips = mechanism is not None and mechanism.clips
+    return [mechanism.max_grad_norm, mechanism.noise_multiplier] if mechanism and clips else None
+
+
 def _can_undo(attack: Attack, defense: Composition) -> bool:
     return attack.access == Access.SCORE and defense.can_be_undone
-
-
-def _comparable(
-    evaluated: dict[Attack, EvaluateJob], defense: Composition
-) -> Sequence[EvaluateJob]:
-    """Returns what the best attack is chosen from, and the ensemble made of.
-
-    A mask is not meant against an adversary who holds the weights; nobody but an auditor knows the
-    other members; and attacks on part of a cell choose and report by the chance of a few models.
-    Such attacks have their rows, but are compared only where the grid has no others.
-    """
-    rules: tuple[Callable[[Attack], bool], ...] = (
-        lambda attack: not defense.masks or attack.access != Access.WHITE_BOX,
-        lambda attack: not attack.knows_other_bits,
-        lambda attack: attack.extent == Extent(),
-    )
-    kept = list(evaluated)
-    for rule in rules:
-        kept = [attack for attack in kept if rule(attack)] or kept
-    return [evaluated[attack] for attack in kept]
 
 
 class _Seen(NamedTuple):
@@ -129,10 +117,8 @@ class _Planner:
         self.context, self.grid = context, context.grid
         self.population = context.population
         self.jobs: dict[str, Job] = {}
-        module = self.grid.model.build(
-            self.population.shape, self.population.n_classes, torch.Generator()
-        )
-        self.parameters = sum(parameter.numel() for parameter in module.parameters())
+        undefended = network_of(self.grid.model, self.population, Composition(()))
+        self.parameters = undefended.parameters
         self.suffix = "" if context.track == AVERAGE else f" ({context.track} track)"
 
     def draft(self, defense: Composition) -> _Draft:
@@ -145,18 +131,21 @@ class _Planner:
             "population": self.population.digest,
             "model": self.grid.model.identity(),
             "recipe": replace(recipe, stop_epoch=None).to_json(),
-            "mechanism": mechanism and [mechanism.max_grad_norm, mechanism.noise_multiplier],
+            "mechanism": _in_key(mechanism),
             "defenses": defense.training_identity(),
             "seed": self.grid.seed,
         }
         step = sampling.steps if recipe.stop_epoch is None else sampling.step_of(recipe.stop_epoch)
-        return _Draft(defense, recipe, sampling, mechanism, training, step)
+        network = network_of(self.grid.model, self.population, defense)
+        flops = 6 * network.parameters * defense.cost
+        return _Draft(defense, recipe, sampling, mechanism, training, step, network, flops)
 
     def observe(self, draft: _Draft, steps: list[int]) -> _Seen:
         trains = tuple(self._train(draft, models, steps) for models in self._blocks(draft))
         raw = self._observe(draft, trains, Composition(()))
         masks = Composition(draft.defense.masks)
-        released = self._observe(draft, trains, masks) if masks.parts else raw
+        guard = self._guard(raw, masks) if masks.learns_release else ""
+        released = self._observe(draft, trains, masks, guard) if masks.parts else raw
         return _Seen(trains, released, raw)
 
     def cell(self, draft: _Draft, seen: _Seen, undefended: _Seen | None) -> Cell:
@@ -167,13 +156,13 @@ class _Planner:
                 continue
             delta = draft.mechanism.delta if draft.mechanism else 0.0
             evaluated: dict[Attack, EvaluateJob] = {}
-            for attack in self.grid.attacks:
+            for attack in self._attacks(draft.defense, knowledge):
                 informed = knowledge == "adaptive" and _can_undo(attack, draft.defense)
                 scores = self._attack(attack, draft.defense, seen, shadows, informed)
                 calibration = self._attack(attack, draft.defense, shadows, shadows, informed)
                 evaluated[attack] = self._evaluate(scores, calibration, delta)
                 rows.append(Row(attack, knowledge, scores, evaluated[attack]))
-            candidates = _comparable(evaluated, draft.defense)
+            candidates = comparable(evaluated, draft.defense)
             rows.append(Row(None, knowledge, None, self._ensemble(candidates, delta)))
             rows.append(Row(None, knowledge, None, self._best(candidates)))
         return Cell(
@@ -186,14 +175,17 @@ class _Planner:
             rows=tuple(rows),
         )
 
+    def _attacks(self, defense: Composition, knowledge: str) -> Iterable[Attack]:
+        """Returns the grid's attacks, then those that fit the defense and are not among them."""
+        if knowledge == "static":
+            return self.grid.attacks
+        fitting = expand_attacks(defense.adaptive_attacks, where=f"attacks on {defense.label}")
+        return dict.fromkeys((*self.grid.attacks, *fitting))
+
     def _blocks(self, draft: _Draft) -> Iterable[tuple[int, ...]]:
-        population = self.population
+        network, batch = draft.network, draft.sampling.batch
         size = block_size(
-            self.grid.model,
-            draft.recipe,
-            population.shape,
-            population.n_classes,
-            batch=draft.sampling.batch,
+            network.architecture, draft.recipe, network.shape, network.n_classes, batch=batch
         )
         for start in range(0, self.grid.models, size):
             yield tuple(range(start, min(start + size, self.grid.models)))
@@ -207,7 +199,7 @@ class _Planner:
                 label=f"train {draft.defense.label}{self.suffix} models {models[0]}-{models[-1]}",
                 track=self.context.track,
                 parents=(),
-                seconds=6 * self.parameters * examples / REFERENCE_FLOPS,
+                seconds=draft.flops * examples / REFERENCE_FLOPS,
                 defense=draft.defense,
                 recipe=draft.recipe,
                 sampling=draft.sampling,
@@ -217,8 +209,30 @@ class _Planner:
             )
         )
 
+    def _guard(self, raw: ObserveJob, masks: Composition) -> str:
+        """Returns the key of the job in which masks learn about the models behind them."""
+        population = self.population
+        asked = (len(population.pool_x) + len(population.reference_x)) * self.grid.models
+        spec = {
+            "kind": "guard",
+            "version": _VERSIONS["guard"],
+            "models": raw.key,
+            "release": [part.identity() for part in masks.parts],
+            "seed": self.grid.seed,
+        }
+        job = GuardJob(
+            key=key_of(spec),
+            label=f"prepare the release of {masks.label} on {raw.label.removeprefix('observe ')}",
+            track=self.context.track,
+            parents=raw.models.trains,
+            seconds=2 * self.parameters * asked / REFERENCE_FLOPS,
+            models=raw.models,
+            defense=masks,
+        )
+        return self._keep(job).key
+
     def _observe(
-        self, draft: _Draft, trains: tuple[TrainJob, ...], masks: Composition
+        self, draft: _Draft, trains: tuple[TrainJob, ...], masks: Composition, guard: str = ""
     ) -> ObserveJob:
         keys = tuple(train.key for train in trains)
         population = self.population
@@ -229,15 +243,19 @@ class _Planner:
             "trains": list(keys),
             "step": draft.step,
             "release": [part.identity() for part in masks.parts],
+            **({"guard": guard} if guard else {}),
         }
+        models = ReleasedModels(
+            trains=keys, step=draft.step, trained=draft.defense, defense=masks, guard=guard
+        )
         return self._keep(
             ObserveJob(
                 key=key_of(spec),
                 label=f"observe {draft.defense.label}{self.suffix}",
                 track=self.context.track,
-                parents=keys,
+                parents=(*keys, guard) if guard else keys,
                 seconds=2 * self.parameters * asked / REFERENCE_FLOPS,
-                models=ReleasedModels(trains=keys, step=draft.step, defense=masks),
+                models=models,
             )
         )
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -154,6 +154,16 @@ def _attacks(entries: Any) -> Iterator[Attack]:
                 raise UserError(f"attacks[{number}]: {attack.label()} appears twice")
             seen.add(attack)
             yield cast(Attack, attack)
+
+
+def expand_attacks(entries: Iterable[Any], *, where: str) -> tuple[Attack, ...]:
+    """Returns the attacks that entries `name` or `{name: fields}` ask for, sweeps expanded.
+
+    Raises:
+        UserError: No such attack, or a field of it is wrong.
+    """
+    found = [attack for entry in entries for attack in _expand("attack", entry, where)]
+    return cast(tuple[Attack, ...], tuple(found))
 
 
 def _all_but(entries: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from dpbench import privacy
 from dpbench.grid.attack_job import AttackJob
 from dpbench.grid.cell import Cell, Plan, Row
 from dpbench.grid.job import Context, Job
+from dpbench.grid.spec import expand_attacks
 from dpbench.grid.worker import Board
 from dpbench.metrics import accuracy_interval
 
@@ -21,6 +22,7 @@ CELL_COLUMNS = (
     "noise_multiplier", "sampling_rate", "steps", "max_grad_norm", "bound_accuracy_half_exp",
     "bound_advantage_yeom", "bound_advantage_epsilon", "bound_advantage_mechanism",
     "train_seconds", "status", "reason", "key",
+    "adaptive",
     "canary_kind", "canary_test_accuracy", "canary_test_accuracy_low", "canary_test_accuracy_high",
     "canary_epsilon", "canary_bound_advantage_mechanism", "canary_status", "canary_reason",
 )  # fmt: skip
@@ -87,8 +89,9 @@ class Tables:
             **claim_columns(cell),
             "train_seconds": _train_seconds(cell, seen),
             "status": status,
-            "reason": reason,
+            "reason": reason or _dropped(cell),
             "key": cell.observe.key,
+            "adaptive": ", ".join(_adaptive(cell)),
             **(self._canary(cell.canary) if cell.canary else {}),
         }
 
@@ -182,6 +185,9 @@ def claim_columns(cell: Cell) -> dict[str, Any]:
     if mechanism is not None:
         columns |= {
             "delta": mechanism.delta,
+        }
+    if mechanism is not None and mechanism.clips:
+        columns |= {
             "noise_multiplier": mechanism.noise_multiplier,
             "sampling_rate": sampling.rate,
             "max_grad_norm": mechanism.max_grad_norm,
@@ -216,6 +222,25 @@ def _violates(cell: Cell, record: dict[str, Any]) -> bool:
     allowed = privacy.trade_off(claim, rates, "remove")
     lows = np.array([record[f"tpr_at_fpr_{rate:g}_low"] for rate in rates], dtype=float)
     return bool((lows > allowed).any())
+
+
+def _dropped(cell: Cell) -> str:
+    """Says why a mechanism claims nothing, if another defense of the cell is the reason."""
+    others = cell.defense.claim_dropped_by
+    if cell.mechanism is None or cell.mechanism.claim is not None or not others:
+        return ""
+    return f"no claim: {' and '.join(others)} uses the members in a way no accounting covers"
+
+
+def _adaptive(cell: Cell) -> list[str]:
+    """Returns what the adversary did that knows the defense; nothing where all rows are static."""
+    rows = [row for row in cell.rows if row.knowledge == "adaptive" and row.attack]
+    done = ["shadows"] if any(row.attack and row.attack.needs_shadows for row in rows) else []
+    if any(row.scores and row.scores.target.informed for row in rows):
+        repeats = cell.defense.repeats
+        done.append(f"undo after {repeats} queries" if repeats > 1 else "undo")
+    fitting = expand_attacks(cell.defense.adaptive_attacks, where=cell.defense.label)
+    return done + sorted({attack.name for attack in fitting})
 
 
 def _params(cell: Cell) -> str:

@@ -6,9 +6,9 @@ import torch
 
 from dpbench.defenses import Composition
 from dpbench.grid.job import Context, Job, Output
-from dpbench.training.fit import fit
+from dpbench.grid.network import network_of
 from dpbench.training.recipe import Recipe, Sampling
-from dpbench.training.task import Mechanism, Task
+from dpbench.training.task import Mechanism, Task, TrainingData
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,17 +32,21 @@ class TrainJob(Job):
 
     def run(self, context: Context) -> Output:
         """Trains; raises Diverged when a weight is not finite."""
-        population, grid = context.population, context.grid
+        grid, defense = context.grid, self.defense
+        network = network_of(grid.model, context.population, defense)
+        clips = self.mechanism is not None and self.mechanism.clips
         task = Task(
-            architecture=grid.model,
-            shape=population.shape,
-            n_classes=population.n_classes,
+            architecture=network.architecture,
+            shape=network.shape,
+            n_classes=network.n_classes,
             recipe=self.recipe,
             sampling=self.sampling,
-            mechanism=self.mechanism,
-            loss=self.defense.loss(),
-            regularise=self.defense.regularise(),
-            data=self.defense.prepare(context.training_data),
+            mechanism=self.mechanism if clips else None,
+            loss=defense.loss(),
+            objective=defense.objective(),
+            augment=defense.augment(),
+            regularise=defense.regularise(),
+            data=defense.prepare(_represented(context.training_data, defense)),
             members=torch.from_numpy(context.members[list(self.models)]),
             seed=grid.seed,
             models=self.models,
@@ -51,7 +55,14 @@ class TrainJob(Job):
         )
         arrays = {
             f"{step}/{name}": value.numpy()
-            for step, weights in fit(task).items()
+            for step, weights in defense.train(task).items()
             for name, value in weights.items()
         }
         return Output({"models": list(self.models), "checkpoints": list(self.checkpoints)}, arrays)
+
+
+def _represented(data: TrainingData, defense: Composition) -> TrainingData:
+    return data._replace(
+        inputs=defense.represent(data.inputs),
+        reference_inputs=defense.represent(data.reference_inputs),
+    )

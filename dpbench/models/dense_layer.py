@@ -31,6 +31,12 @@ class DenseLayer(NamedTuple):
     activation: Activation | None = None
     dropout: float = 0.0
 
+    @property
+    def parameters(self) -> frozenset[str]:
+        """Names of the layer's parameters in the state dict."""
+        prefixes = [self.linear, *([self.norm] if self.norm else [])]
+        return frozenset(f"{prefix}.{part}" for prefix in prefixes for part in ("weight", "bias"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenseArchitecture(Architecture):

@@ -3,17 +3,20 @@
 import inspect
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from dpbench.defenses.base import Defense, released
+from dpbench.defenses.base import Defense, Serving, State, overrides, released
+from dpbench.errors import UserError
+from dpbench.models import MLP
+from dpbench.models.base import Architecture
 from dpbench.testing.component_checks import check_component
 from dpbench.training.recipe import Recipe, Sampling
-from dpbench.training.task import Mechanism, TrainingData
+from dpbench.training.task import Mechanism, Setting, Step, TrainingData
 
 CLASSES = 5
 MARGIN = 0.05
@@ -40,8 +43,13 @@ def check_defense(defense: Defense) -> None:
         recipe = defense.adapt(Recipe())
         assert isinstance(recipe, Recipe), f"{name}: adapt returns {type(recipe)}, not a Recipe"
         assert defense.adapt(Recipe()) == recipe, f"{name}: adapt gives two recipes for one"
+        _check_network(defense)
         _check_prepare(defense)
-        _check_loss(defense)
+        _check_augment(defense)
+        if overrides(defense, "objective"):
+            _check_objective(defense)
+        else:
+            _check_loss(defense)
         _check_regularise(defense)
         _check_mechanism(defense)
         _check_release(defense)
@@ -92,6 +100,84 @@ def _check_prepare(defense: Defense) -> None:
     assert _same(
         (again.inputs[1:], again.targets[1:]), (prepared.inputs[1:], prepared.targets[1:])
     ), f"{name}: prepare lets one example change what another one becomes"
+
+
+def _check_network(defense: Defense) -> None:
+    """The network stays one, and every input is represented alone."""
+    name = defense.label()
+    network = defense.remodel(MLP(hidden=(8,)))
+    assert isinstance(network, Architecture), f"{name}: remodel returns {type(network)}"
+    for shape in ((4,), (1, 14, 14), (3, 16, 16)):
+        inputs = torch.rand(6, *shape, generator=_generator(6))
+        try:
+            seen = defense.represent(inputs.clone())
+        except UserError:  # not for inputs of this shape
+            continue
+        assert len(seen) == len(inputs), f"{name}: represent changes the number of examples"
+        alone = torch.cat([defense.represent(row[None]) for row in inputs])
+        assert torch.allclose(alone, seen, rtol=1e-4, atol=1e-6), (
+            f"{name}: what represent makes of one input depends on the others of its batch"
+        )
+
+
+def _check_augment(defense: Defense) -> None:
+    """A batch keeps its shape; unless examples are mixed, each one changes alone."""
+    name, generator = defense.label(), _generator(7)
+    inputs = torch.rand(2, 6, 1, 8, 8, generator=generator)
+    soft = torch.rand(2, 6, CLASSES, generator=generator).softmax(-1)
+    given = inputs.clone(), soft.clone()
+    seen = defense.augment(inputs, soft, _generator(8))
+    assert _same((inputs, soft), given), f"{name}: augment writes into the batch it was given"
+    assert seen[0].shape == inputs.shape, f"{name}: augment changes the inputs' shape"
+    assert seen[1].shape == soft.shape, f"{name}: augment changes the targets' shape"
+    assert _same(defense.augment(*given, _generator(8)), seen), (
+        f"{name}: augment differs between two calls with the same generator"
+    )
+    if defense.mixes_examples:
+        return
+    others = inputs.clone(), soft.clone()
+    for part in others:
+        part[:, 0] = part[:, 0].flip(-1)
+    again = defense.augment(*others, _generator(8))
+    assert all(torch.equal(a[:, 1:], b[:, 1:]) for a, b in zip(again, seen, strict=True)), (
+        f"{name}: augment lets one example change another one: set mixes_examples to True"
+    )
+
+
+def _check_objective(defense: Defense) -> None:
+    """Two models side by side lose what each would alone, whatever the other one sees."""
+    name, batch, models = f"{defense.label()}: objective", 8, 2
+    logits = torch.randn(models, 3 * batch, CLASSES, generator=_generator(9))
+    targets = torch.arange(3 * batch).expand(models, -1) % CLASSES
+    inputs = torch.rand(24, 4, generator=_generator(12))
+    data = TrainingData(inputs, targets[0], inputs, targets[0])
+
+    def losses(logits: Tensor) -> list[Tensor]:
+        setting = Setting(
+            models=models,
+            n_classes=CLASSES,
+            sampling=Sampling(rate=1 / 3, steps=3, batch=batch, steps_per_epoch=3.0),
+            data=data,
+            members=torch.ones(models, 24, dtype=torch.bool),
+            predict=lambda inputs: logits[:, torch.arange(len(inputs)) % logits.shape[1]].detach(),
+            generator=_generator(10),
+        )
+        objective, found = defense.objective(setting), []
+        for number in range(1, 4):
+            rows = slice((number - 1) * batch, number * batch)
+            leaf = logits[:, rows].clone().requires_grad_()
+            step = objective(Step(leaf, targets[:, rows], number))
+            assert step.shape == (models, batch), f"{name} has shape {tuple(step.shape)}"
+            (gradient,) = torch.autograd.grad(step.sum(), leaf)
+            assert bool(gradient.isfinite().all()), f"{name}'s gradient is not finite"
+            found += [step.detach(), gradient]
+        return found
+
+    other = torch.cat([logits[:1], 2 * logits[1:] + 1])
+    for one, same in zip(losses(logits), losses(other), strict=True):
+        assert torch.allclose(one[0], same[0], rtol=1e-4, atol=1e-6), (
+            f"{name}: one model's loss depends on another model's batch"
+        )
 
 
 def _check_loss(defense: Defense) -> None:
@@ -181,6 +267,29 @@ def _check_mechanism(defense: Defense) -> None:
     assert defense.mechanism(sampling) == mechanism, f"{name}: mechanism gives two for one sampling"
 
 
+def _state(defense: Defense, outputs: Tensor) -> State | None:
+    """Returns what the release stage learns about one model with some outputs, if it learns."""
+    if not overrides(defense, "fit_release"):
+        return None
+    generator, shape = _generator(11), (4,)
+    many = outputs.repeat(4, 1)[None]
+    labels = torch.arange(many.shape[1]) % CLASSES
+    serving = Serving(
+        outputs=many,
+        labels=labels,
+        members=torch.arange(many.shape[1])[None] % 2 == 0,
+        reference_outputs=many.flip(1),
+        reference_labels=labels.flip(0),
+        predict=lambda inputs: many[:, torch.arange(len(inputs)) % many.shape[1]],
+        shape=shape,
+        low=torch.zeros(shape),
+        high=torch.ones(shape),
+        binary=torch.zeros(shape, dtype=torch.bool),
+        generator=generator,
+    )
+    return defense.fit_release(serving)
+
+
 def _check_release(defense: Defense) -> None:
     """Released scores look like scores, whatever the batch, and say what the defense declares."""
     name = defense.label()
@@ -189,15 +298,22 @@ def _check_release(defense: Defense) -> None:
             f"{name}: randomised, but release takes no `generator`"
         )
     outputs = _outputs()
+    state = _state(defense, outputs)
+
+    def release(asked: Tensor, seed: int) -> Tensor:
+        if state is None:
+            return released(defense, asked, _generator(seed))
+        one_model = asked.reshape(1, -1, CLASSES)
+        return released(defense, one_model, _generator(seed), state).view(asked.shape)
+
     for shape in ((0,), (1,), (3,), (len(outputs),), (2, 3)):
-        batch = outputs[: math.prod(shape)].reshape(*shape, CLASSES)
-        _check_released(defense, batch)
-    seen = released(defense, outputs, _generator(3))
-    assert torch.equal(released(defense, outputs, _generator(3)), seen), (
+        _check_released(name, release, outputs[: math.prod(shape)].reshape(*shape, CLASSES))
+    seen = release(outputs, 3)
+    assert torch.equal(release(outputs, 3), seen), (
         f"{name}: release differs between two calls with the same generator"
     )
     if not defense.randomised:
-        rows = torch.stack([released(defense, row, _generator(3)) for row in outputs])
+        rows = torch.stack([release(row, 3) for row in outputs])
         assert torch.allclose(rows, seen, rtol=1e-5, atol=1e-7), (
             f"{name}: what is released for one example depends on the other examples of its batch"
         )
@@ -209,10 +325,10 @@ def _check_release(defense: Defense) -> None:
         )
 
 
-def _check_released(defense: Defense, outputs: Tensor) -> None:
-    name, shape = f"{defense.label()}: release", tuple(outputs.shape)
+def _check_released(name: str, release: Callable[[Tensor, int], Tensor], outputs: Tensor) -> None:
+    name, shape = f"{name}: release", tuple(outputs.shape)
     given = outputs.clone()
-    seen = released(defense, outputs, _generator(4))
+    seen = release(outputs, 4)
     assert torch.equal(outputs, given), f"{name} writes into the scores it was given"
     assert seen.shape == outputs.shape, f"{name} turns shape {shape} into {tuple(seen.shape)}"
     assert seen.dtype == outputs.dtype, f"{name} turns {outputs.dtype} into {seen.dtype}"

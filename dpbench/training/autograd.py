@@ -21,7 +21,9 @@ from dpbench.training.snapshots import Averager, Patience
 from dpbench.training.task import (
     Mechanism,
     Progress,
+    Setting,
     Snapshots,
+    Step,
     Task,
     TrainingData,
     Weights,
@@ -83,16 +85,24 @@ class _Training:
     """One model of a task, from its first step to its last checkpoint."""
 
     def __init__(self, task: Task, data: TrainingData, position: int) -> None:
-        self.task, self.data = task, data
+        self.task, self.data = task, _own_targets(data, position)
         self.model = task.models[position]
         self.members = task.members[position : position + 1].to(task.device)
         build = torch.Generator().manual_seed(seed_for(task.seed, "init", self.model))
         network = task.architecture.build(task.shape, task.n_classes, build).to(task.device)
         require_no_batch_norm(network)
         drive_dropout(network, self._generator("dropout"))
+        if task.initial is not None:
+            network.load_state_dict({key: row[position] for key, row in task.initial.items()})
         self.network, self.flat = network, _flatten(network)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name not in task.frozen)
+        self.trained = [part for part in network.parameters() if part.requires_grad]
+        self.augmentation = self._generator("augment")
+        self.objective = task.objective and task.objective(self._setting())
+        self.number = 0
         self.optimizer = torch.optim.SGD(
-            network.parameters(),
+            self.trained,
             lr=task.recipe.lr,
             momentum=task.recipe.momentum,
             weight_decay=task.recipe.weight_decay,
@@ -109,6 +119,7 @@ class _Training:
         take = self._private(task.mechanism) if task.mechanism else self._plain
         self.network.train()
         for step, batch in enumerate(self._batches(last), 1):
+            self.number = step
             self.optimizer.param_groups[0]["lr"] = rates[step - 1]
             take(_rows(batch))
             released = averager.after(step, self.flat)
@@ -168,7 +179,7 @@ class _Training:
     def _example_gradients(self, rows: Tensor) -> None:
         """Leaves each example's gradient in its parameters' `grad_sample`."""
         if len(rows) == 0:
-            for parameter in self.network.parameters():
+            for parameter in self.trained:
                 empty = parameter.new_zeros(0, *parameter.shape)
                 parameter.grad_sample = empty  # type: ignore[attr-defined]
             return
@@ -180,15 +191,43 @@ class _Training:
 
     def _losses(self, rows: Tensor) -> Tensor:
         """Returns the training loss of each example `(B,)`."""
-        outputs, targets = self.network(self.data.inputs[rows]), self.data.targets[rows]
+        inputs, targets = self.data.inputs[rows], self.data.targets[rows]
+        if self.task.augment is not None:
+            soft = targets if targets.is_floating_point() else self._one_hot(targets)
+            inputs, targets = (
+                part[0] for part in self.task.augment(inputs[None], soft[None], self.augmentation)
+            )
+        outputs = self.network(inputs)
+        if self.objective is not None:
+            return self.objective(Step(outputs[None], targets[None], self.number))[0]
         if self.task.loss is None:
             return functional.cross_entropy(outputs, targets, reduction="none")
         return self.task.loss(outputs, targets)
 
+    def _one_hot(self, targets: Tensor) -> Tensor:
+        return functional.one_hot(targets, self.task.n_classes).float()
+
+    def _setting(self) -> Setting:
+        return Setting(
+            models=1,
+            n_classes=self.task.n_classes,
+            sampling=self.task.sampling,
+            data=self.data,
+            members=self.members,
+            predict=self._predict,
+            generator=self._generator("objective"),
+        )
+
+    def _predict(self, inputs: Tensor) -> Tensor:
+        training = self.network.training
+        outputs = _evaluate(self.network, inputs, self.task.device).to(self.task.device)[None]
+        self.network.train(training)
+        return outputs
+
     def _add_penalty_gradient(self) -> None:
         if self.task.regularise is None:
             return
-        parameters = list(self.network.parameters())
+        parameters = self.trained
         penalty = self.task.regularise(self._stacked()).sum()
         gradients = torch.autograd.grad(penalty, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -265,6 +304,13 @@ def _flatten(network: nn.Module) -> Tensor:
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.data = piece.view(parameter.shape)
     return flat
+
+
+def _own_targets(data: TrainingData, position: int) -> TrainingData:
+    """Returns the data with the targets of one model, where every model has its own."""
+    targets = data.targets
+    own = targets.dim() > (2 if targets.is_floating_point() else 1)
+    return data._replace(targets=targets[position]) if own else data
 
 
 def _rows(batch: Batch) -> Tensor:

@@ -16,8 +16,11 @@ from dpbench.training.task import (
     Mechanism,
     Penalty,
     Progress,
+    Setting,
     Snapshots,
+    Step,
     Task,
+    TrainingData,
     Weights,
     require_finite,
 )
@@ -102,7 +105,7 @@ class _Chunk:
         inputs = task.data.inputs.to(self.device).reshape(len(task.data.inputs), -1)
         self.inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
         self.input_norms = self.inputs.square().sum(1)
-        self.labels = task.data.targets.to(self.device)
+        self.labels, self.offsets = self._labels(rows)
         self.targets = (
             self.labels
             if self.labels.is_floating_point()
@@ -114,13 +117,19 @@ class _Chunk:
             capacity=self._capacity(),
             device=self.device,
         )
-        self.net.load(_initial(task, self.models))
+        self.net.load(_initial(task, rows))
+        frozen = [layer.linear for layer in self.net.layers if layer.parameters <= task.frozen]
+        self.net.frozen = frozenset(frozen)
         self.velocity = torch.zeros_like(self.net.flat)
         self.noise = torch.zeros_like(self.net.flat) if task.mechanism else self.velocity
         self.velocity_views = self.net.views(self.velocity)
+        self.still = [self.velocity_views[name] for name in self.net.frozen_names()]
         self.noise_views = self.net.views(self.noise)
         self.dropout = self._generator("dropout")
+        self.augmentation = self._generator("augment")
+        self.objective = task.objective and task.objective(self._setting(rows))
         self._gathered: Batch | None = None
+        self._number = 0
 
     def run(self, progress: Progress) -> Snapshots:
         """Takes every step up to the last checkpoint."""
@@ -166,12 +175,13 @@ class _Chunk:
 
     def _step_of_dp_sgd(self, mechanism: Mechanism) -> Callable[[Batch, float], None]:
         generator, recipe = self._generator("noise"), self.task.recipe
-        deviation = mechanism.noise_multiplier * mechanism.max_grad_norm
+        norm = mechanism.max_grad_norm
+        deviation = mechanism.noise_multiplier * norm
         denominator = self.task.sampling.batch
 
         def step(batch: Batch, rate: float) -> None:
             self._pass(batch)
-            self._clip(batch, mechanism.max_grad_norm)
+            self._clip(batch, norm)
             if deviation > 0:
                 self.noise.normal_(0, deviation, generator=generator)
             else:
@@ -186,30 +196,85 @@ class _Chunk:
 
     def _pass(self, batch: Batch) -> None:
         """Forward and backward through one batch; leaves the deltas in the network's buffers."""
-        index = batch.index.reshape(-1)
+        self._number += 1
         rows = self.net.input_rows(batch.index.shape[1])
         if batch is not self._gathered:
-            torch.index_select(self.inputs, 0, index, out=rows)
+            torch.index_select(self.inputs, 0, batch.index.reshape(-1), out=rows)
             self._gathered = batch
+        targets = self._augmented(batch, rows) if self.task.augment else None
         outputs = self.net.forward(self.dropout)
-        self.net.backward(self._loss_gradient(outputs, index))
+        self.net.backward(self._loss_gradient(outputs, batch, targets))
 
-    def _loss_gradient(self, outputs: Tensor, index: Tensor) -> Tensor:
+    def _augmented(self, batch: Batch, rows: Tensor) -> Tensor:
+        """Changes the gathered inputs in place; returns the targets `(K, B, C)` they now have."""
+        assert self.task.augment is not None
+        inputs = rows[:, :-1].view(*batch.index.shape, *self.task.shape)
+        soft = self._targets(self.targets, batch)
+        inputs, soft = self.task.augment(inputs, soft, self.augmentation)
+        rows[:, :-1] = inputs.reshape(len(rows), -1)
+        self._gathered = None
+        return soft
+
+    def _targets(self, source: Tensor, batch: Batch) -> Tensor:
+        """Returns a batch's rows `(K, B, ...)` of labels, which may be every model's own."""
+        index = batch.index if self.offsets is None else batch.index + self.offsets
+        return source.index_select(0, index.reshape(-1)).view(*index.shape, *source.shape[1:])
+
+    def _loss_gradient(self, outputs: Tensor, batch: Batch, targets: Tensor | None) -> Tensor:
         """Returns each example's loss gradient on its logits `(K, B, C)`."""
-        if self.task.loss is None:
-            targets = self.targets.index_select(0, index).view(outputs.shape)
-            return softmax(outputs).sub_(targets)
-        targets = self.labels.index_select(0, index)
+        task, objective = self.task, self.objective
+        if task.loss is None and objective is None:
+            soft = self._targets(self.targets, batch) if targets is None else targets
+            return softmax(outputs).sub_(soft)
+        targets = self._targets(self.labels, batch) if targets is None else targets
         leaf = outputs.detach().requires_grad_()
         with torch.enable_grad():
-            losses = self.task.loss(leaf, targets.view(*outputs.shape[:2], *targets.shape[1:]))
+            if objective is not None:
+                losses = objective(Step(leaf, targets, self._number))
+            else:
+                assert task.loss is not None
+                losses = task.loss(leaf, targets)
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
         return gradient
 
+    def _labels(self, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Returns the labels, one model's below the other's where each has its own, and offsets."""
+        targets = self.task.data.targets
+        own = targets.dim() > (2 if targets.is_floating_point() else 1)
+        if not own:
+            return targets.to(self.device), None
+        mine = targets[rows].to(self.device)
+        starts = torch.arange(len(mine), device=self.device) * mine.shape[1]
+        return mine.flatten(0, 1), starts[:, None]
+
+    def _setting(self, rows: slice) -> Setting:
+        task, data = self.task, self.task.data
+        own = self.offsets is not None
+        if own:
+            data = data._replace(targets=data.targets[rows])
+        return Setting(
+            models=len(self.models),
+            n_classes=task.n_classes,
+            sampling=task.sampling,
+            data=TrainingData(*(part.to(self.device) for part in data)),
+            members=self.members,
+            predict=self._predict,
+            generator=self._generator("objective"),
+        )
+
+    @torch.no_grad()
+    def _predict(self, inputs: Tensor) -> Tensor:
+        weights = self.net.weights()
+        return evaluate(self.net.layers, weights, inputs.to(self.device).flatten(1))
+
     def _clip(self, batch: Batch, norm: float) -> None:
         """Scales every example's gradient to at most `norm`, and padding to nothing."""
-        index = batch.index.reshape(-1)
-        inputs = self.input_norms.index_select(0, index).view(batch.index.shape)
+        if self.task.augment is None:
+            index = batch.index.reshape(-1)
+            inputs = self.input_norms.index_select(0, index).view(batch.index.shape)
+        else:
+            rows = self.net.input_rows(batch.index.shape[1])
+            inputs = rows.square().sum(1).view(batch.index.shape)
         factors = self.net.squared_norms(inputs).rsqrt_().mul_(norm).clamp_(max=1)
         if batch.mask is not None:
             factors.mul_(batch.mask)
@@ -221,6 +286,8 @@ class _Chunk:
             gradient.add_(self.net.flat, alpha=self.task.recipe.weight_decay)
         if self.task.regularise is not None:
             gradient.add_(_penalty_gradient(self.net, self.task.regularise))
+        for view in self.still:
+            view.zero_()
 
     def _capacity(self) -> int:
         """The largest batch: every member at most, and under Poisson sampling eight deviations."""
@@ -266,10 +333,12 @@ class _Stopper:
         return self._state.exhausted
 
 
-def _initial(task: Task, models: tuple[int, ...]) -> Weights:
+def _initial(task: Task, rows: slice) -> Weights:
     """Initial weights: every model has its own generator, the same under every defense."""
+    if task.initial is not None:
+        return {name: value[rows] for name, value in task.initial.items()}
     states = []
-    for model in models:
+    for model in task.models[rows]:
         generator = torch.Generator().manual_seed(seed_for(task.seed, "init", model))
         states.append(task.architecture.build(task.shape, task.n_classes, generator).state_dict())
     return {name: torch.stack([state[name] for state in states]) for name in states[0]}

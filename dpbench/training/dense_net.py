@@ -74,6 +74,7 @@ class DenseNet:
         self, layers: Sequence[DenseLayer], *, models: int, capacity: int, device: torch.device
     ) -> None:
         self.layers, self.models, self.capacity = tuple(layers), models, capacity
+        self.frozen: frozenset[str] = frozenset()  # prefixes of layers that are not trained
         self._shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers:
             self._shapes[layer.linear] = (models, layer.d_in + 1, layer.d_out)
@@ -109,6 +110,11 @@ class DenseNet:
             views[name] = flat[start:stop].view(shape)
             start = stop
         return views
+
+    def frozen_names(self) -> list[str]:
+        """Returns the names of the views that are not trained."""
+        still = [layer for layer in self.layers if layer.linear in self.frozen]
+        return [name for layer in still for name in (layer.linear, *self._norm_names(layer))]
 
     def load(self, weights: Weights, flat: Tensor | None = None) -> None:
         """Copies stacked state-dict weights into the flat parameters."""
@@ -156,7 +162,8 @@ class DenseNet:
         """Turns the loss gradient on the logits into the gradient on every layer's output."""
         deltas = self._now.deltas
         deltas[-1].copy_(delta)
-        for number in range(len(self.layers) - 1, 0, -1):
+        trained = [n for n, layer in enumerate(self.layers) if layer.linear not in self.frozen]
+        for number in range(len(self.layers) - 1, min(trained, default=0), -1):
             below = deltas[number - 1]
             torch.bmm(self._linear_delta(number), self._backward[number], out=below)
             self._deactivate(number - 1, below)
@@ -168,7 +175,9 @@ class DenseNet:
             input_norms: `(K, batch)` squared norms of the first layer's inputs with their one.
         """
         total = torch.zeros_like(input_norms)
-        for number in range(len(self.layers)):
+        for number, layer in enumerate(self.layers):
+            if layer.linear in self.frozen:
+                continue
             delta = self._linear_delta(number)
             inputs = self._now.inputs[number]
             norms = input_norms if number == 0 else _squared_norms(inputs)
@@ -187,6 +196,8 @@ class DenseNet:
     def accumulate(self, total: dict[str, Tensor], *, beta: float, alpha: float) -> None:
         """Sets every view of `total` to `beta * view + alpha * (sum of example gradients)`."""
         for number, layer in enumerate(self.layers):
+            if layer.linear in self.frozen:
+                continue
             view = total[layer.linear]
             delta = self._linear_delta(number)
             inputs = self._now.transposed[number]

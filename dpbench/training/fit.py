@@ -66,3 +66,15 @@ def logits(
         architecture, weights, inputs, shape=shape, n_classes=n_classes, device=device
     )
     return values
+
+
+def predict(task: Task, weights: Weights, inputs: Tensor) -> Tensor:
+    """Returns the logits `(K, N, C)` of models that a task trained, on the CPU."""
+    return logits(
+        task.architecture,
+        weights,
+        inputs,
+        shape=task.shape,
+        n_classes=task.n_classes,
+        device=task.device,
+    )

@@ -1,11 +1,12 @@
 """What an engine is given and what it returns. Both engines share these types."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dpbench.models.base import Architecture
 from dpbench.training.recipe import Recipe, Sampling
@@ -19,13 +20,20 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Penalty = Callable[[Weights], Tensor]
 """`stacked weights -> (K,)` data-independent penalties, added to each model's loss."""
 
+Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+"""`(inputs (K, B, *shape), soft labels (K, B, C), generator) -> (inputs, soft labels)`."""
+
+Predict = Callable[[Tensor], Tensor]
+"""`inputs (N, *shape) -> logits (K, N, C)` of the models as they are, without a gradient."""
+
 
 class TrainingData(NamedTuple):
     """The tensors a training may touch.
 
     Attributes:
         inputs: Pool inputs `(n, *shape)`, float32.
-        targets: `(n,)` int64 labels, or `(n, C)` float32 soft labels.
+        targets: `(n,)` int64 labels, or `(n, C)` float32 soft labels; with a leading `K`, every
+            model of a task learns its own.
         reference_inputs: Public inputs, disjoint from the pool and the test set.
         reference_targets: Their int64 labels.
     """
@@ -36,25 +44,76 @@ class TrainingData(NamedTuple):
     reference_targets: Tensor
 
 
+class Setting(NamedTuple):
+    """What a training's objective may know of the training.
+
+    Attributes:
+        models: K.
+        n_classes: C.
+        sampling: The sampling facts.
+        data: What the models learn from, on the device.
+        members: `(K, n)` bool.
+        predict: The models as they are now; without dropout, and without a gradient.
+        generator: Randomness of the objective's own, on the device.
+    """
+
+    models: int
+    n_classes: int
+    sampling: Sampling
+    data: TrainingData
+    members: Tensor
+    predict: Predict
+    generator: Generator
+
+
+class Step(NamedTuple):
+    """One batch of K models, as their objective sees it.
+
+    Attributes:
+        logits: `(K, B, C)`, to be differentiated.
+        targets: `(K, B)` int64 labels or `(K, B, C)` soft labels.
+        number: From 1 to the number of steps.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    number: int
+
+
+Objective = Callable[[Step], Tensor]
+"""`Step -> losses (K, B)`; it may look at the whole batch and remember what it has seen."""
+
+Begin = Callable[[Setting], Objective]
+"""Makes the objective of K models that are trained side by side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mechanism:
     """Per-example clipping and Gaussian noise, and what it claims.
+
+    A defense that is private by other means than noisy gradients claims without a clipping norm:
+    `Mechanism(claim=event, delta=1e-5)`.
 
     The released gradient of a step is `(sum_i clip(g_i, C) + N(0, (sigma C)^2 I)) / batch` over a
     Poisson sample of rate q, with the fixed expected batch as the denominator.
 
     Attributes:
-        max_grad_norm: Clipping norm C.
+        max_grad_norm: Clipping norm C; infinite where gradients are neither clipped nor noised.
         noise_multiplier: sigma; 0 clips only.
         claim: The whole training as a `dp_accounting.DpEvent` under add/remove adjacency, or None
             when nothing is claimed.
         delta: The delta at which the claim is reported.
     """
 
-    max_grad_norm: float
-    noise_multiplier: float
+    max_grad_norm: float = math.inf
+    noise_multiplier: float = 0.0
     claim: Any = None
     delta: float = 0.0
+
+    @property
+    def clips(self) -> bool:
+        """Whether the engines clip every example's gradient and add noise."""
+        return self.max_grad_norm < math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +128,12 @@ class Task:
         sampling: Its sampling facts.
         mechanism: Clipping and noise, or None for plain SGD on shuffled members.
         loss: Per-example loss; None is cross-entropy, which the dense engine differentiates itself.
+        objective: Makes a loss that sees whole batches, in the place of `loss`; plain SGD only.
+        augment: Changes every batch before the models see it, or None.
         regularise: Penalty on the weights, or None.
+        initial: Weights to start from, stacked; None draws them for each model.
+        frozen: Names of parameters that keep their initial values; a layer's weight and bias go
+            together.
         data: What the models learn from.
         members: `(K, n)` bool, the pool examples each model may see.
         seed: The grid's seed.
@@ -92,6 +156,10 @@ class Task:
     models: tuple[int, ...]
     checkpoints: tuple[int, ...]
     device: str = "cpu"
+    objective: Begin | None = None
+    augment: Augment | None = None
+    initial: Weights | None = None
+    frozen: frozenset[str] = frozenset()
 
 
 Snapshots = dict[int, Weights]

@@ -55,7 +55,7 @@ def make_task(architecture: Architecture, **changes: object) -> Task:
 
 def modules(task: Task) -> list[nn.Module]:
     """The K modules as a fresh task starts them."""
-    start = dense._initial(task, task.models)
+    start = dense._initial(task, slice(None))
     built = []
     for model in range(K):
         module = task.architecture.build(task.shape, task.n_classes, generator())
@@ -189,7 +189,7 @@ def test_noise_has_the_stated_deviation_and_a_fixed_denominator():
         members=torch.zeros(K, N, dtype=torch.bool),
         recipe=Recipe(epochs=5, batch_size=10, lr=0.1, momentum=0.0, schedule="constant"),
     )
-    start = dense._initial(task, task.models)
+    start = dense._initial(task, slice(None))
     end = dense.fit(task)[STEPS]
     moved = torch.cat([(end[name] - start[name]).flatten() for name in end])
     expected = 0.1 * 1.5 * 2.0 / 10 * STEPS**0.5
@@ -212,7 +212,7 @@ def test_the_denominator_does_not_depend_on_the_number_of_members():
         task = dataclasses.replace(
             base, data=doubled, members=members.expand(K, N), sampling=sampling, checkpoints=(1,)
         )
-        start = dense._initial(task, task.models)
+        start = dense._initial(task, slice(None))
         end = dense.fit(task)[1]
         moves.append(end["1.weight"] - start["1.weight"])
     torch.testing.assert_close(2 * moves[0], moves[1], rtol=1e-4, atol=1e-6)
@@ -223,7 +223,7 @@ def test_dropout_has_the_gradient_of_its_own_mask():
     layers = architecture.layers((D,), C)
     net = DenseNet(layers, models=2, capacity=6, device=torch.device("cpu"))
     task = make_task(architecture)
-    net.load({name: value[:2] for name, value in dense._initial(task, task.models).items()})
+    net.load({name: value[:2] for name, value in dense._initial(task, slice(None)).items()})
     inputs = torch.randn(2, 6, D, generator=generator(5))
     net.input_rows(6).view(2, 6, -1)[..., :-1] = inputs
     logits = net.forward(generator(6)).clone()
@@ -339,7 +339,7 @@ def reference_loss(task: Task, weights: dict) -> torch.Tensor:
 @pytest.mark.parametrize("architecture", NETS, ids=lambda net: net.label())
 def test_logits_equal_the_modules(architecture):
     task = make_task(architecture)
-    weights = dense._initial(task, task.models)
+    weights = dense._initial(task, slice(None))
     values = dense.logits(architecture, weights, task.data.inputs, shape=(D,), n_classes=C)
     for model, module in enumerate(modules(task)):
         with torch.no_grad():

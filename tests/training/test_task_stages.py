@@ -1,0 +1,132 @@
+"""What a task may ask of both engines beside plain training, against slow loops and each other."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.nn import functional
+
+from dpbench.models import MLP
+from dpbench.training import autograd, dense
+from dpbench.training.recipe import Recipe
+from dpbench.training.task import Mechanism, Setting, Step
+from tests.training.small_task import CLASSES, TABLE, N, make_task
+
+NET = MLP(hidden=(8,))
+FULL = Recipe(epochs=4, sampling_rate=1.0, lr=0.3, momentum=0.9, weight_decay=0.01)
+ENGINES = [dense, autograd]
+
+
+def task_of(**changes):
+    task = make_task(NET, TABLE, FULL, models=(0, 1, 2), **changes)
+    return dataclasses.replace(
+        task,
+        sampling=task.sampling._replace(steps=6),
+        checkpoints=(6,),
+        members=torch.ones(3, N, dtype=torch.bool),
+    )
+
+
+def fitted(engine, task):
+    return engine.fit(task)[task.checkpoints[-1]]
+
+
+def same(some, others, **tolerance):
+    return all(torch.allclose(some[name], others[name], **tolerance) for name in some)
+
+
+# Full batches of all points: then both engines see the same batches, in another order.
+def whole_batches(task):
+    size = float(N)
+    return dataclasses.replace(task, sampling=task.sampling._replace(batch=size, rate=1.0))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("soft", [False, True])
+def test_each_model_learns_its_own_targets(engine, soft):
+    task = whole_batches(task_of())
+    labels = torch.randint(0, CLASSES, (3, N), generator=torch.Generator().manual_seed(0))
+    own = functional.one_hot(labels, CLASSES).float() if soft else labels
+    together = fitted(engine, dataclasses.replace(task, data=task.data._replace(targets=own)))
+    for model in range(3):
+        alone = dataclasses.replace(
+            task,
+            data=task.data._replace(targets=labels[model]),
+            models=(model,),
+            members=task.members[:1],
+        )
+        for name, value in fitted(engine, alone).items():
+            assert torch.allclose(value[0], together[name][model], atol=1e-5)
+    assert not same(together, fitted(engine, task), atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mechanism", [None, Mechanism(max_grad_norm=0.5, noise_multiplier=1.0)])
+def test_training_starts_from_given_weights_and_leaves_the_frozen_ones(engine, mechanism):
+    task = task_of(mechanism=mechanism)
+    initial = fitted(engine, task_of())
+    frozen = frozenset({"1.weight", "1.bias"})
+    after = fitted(engine, dataclasses.replace(task, initial=initial, frozen=frozen))
+    for name in frozen:
+        assert torch.equal(after[name], initial[name])
+    assert not torch.allclose(after["3.weight"], initial["3.weight"], atol=1e-3)
+
+
+def test_clipping_measures_trained_layers_only():
+    task = whole_batches(task_of(mechanism=Mechanism(max_grad_norm=0.05, noise_multiplier=0.0)))
+    task = dataclasses.replace(task, frozen=frozenset({"1.weight", "1.bias"}))
+    assert same(fitted(dense, task), fitted(autograd, task), atol=1e-5)
+    unfrozen = dataclasses.replace(task, frozen=frozenset())
+    assert not torch.allclose(
+        fitted(dense, task)["3.weight"], fitted(dense, unfrozen)["3.weight"], atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_augmentation_sees_every_batch_and_draws_anew(engine):
+    seen = []
+
+    def augment(inputs, targets, generator):
+        seen.append(torch.rand(1, generator=generator).item())
+        assert inputs.shape[2:] == TABLE
+        assert targets.shape == (*inputs.shape[:2], CLASSES)
+        return 2 * inputs, 0.5 * targets + 0.5 / CLASSES
+
+    task = whole_batches(task_of())
+    after = fitted(engine, dataclasses.replace(task, augment=augment))
+    assert len(set(seen)) == len(seen) >= 6
+    soft = functional.one_hot(task.data.targets, CLASSES).float()
+    by_hand = task.data._replace(inputs=2 * task.data.inputs, targets=0.5 * soft + 0.5 / CLASSES)
+    assert same(after, fitted(engine, dataclasses.replace(task, data=by_hand)), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_augmented_gradients_are_clipped_by_their_own_norm(engine):
+    task = whole_batches(task_of(mechanism=Mechanism(max_grad_norm=0.1, noise_multiplier=0.0)))
+    augmented = dataclasses.replace(task, augment=lambda x, y, generator: (3 * x, y))
+    by_hand = task.data._replace(inputs=3 * task.data.inputs)
+    expected = fitted(engine, dataclasses.replace(task, data=by_hand))
+    assert same(fitted(engine, augmented), expected, atol=1e-5)
+
+
+def ascending(setting: Setting):
+    """Cross-entropy with a sign that depends on the batch's mean and on the step."""
+
+    def objective(step: Step):
+        loss = functional.cross_entropy(
+            step.logits.flatten(0, 1), step.targets.flatten(), reduction="none"
+        ).view(step.targets.shape)
+        known = setting.predict(setting.data.reference_inputs)
+        assert known.shape == (setting.models, len(setting.data.reference_inputs), CLASSES)
+        up = (loss.mean(1, keepdim=True) < 1.37) & (step.number % 2 == 0)
+        return torch.where(up, -loss, loss)
+
+    return objective
+
+
+def test_an_objective_means_the_same_in_both_engines():
+    task = whole_batches(task_of())
+    task = dataclasses.replace(task, objective=ascending)
+    ours = fitted(dense, task)
+    assert same(ours, fitted(autograd, task), atol=1e-5)
+    assert not same(ours, fitted(dense, dataclasses.replace(task, objective=None)), atol=1e-3)
