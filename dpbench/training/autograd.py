@@ -277,13 +277,27 @@ def _on_device(task: Task) -> TrainingData:
     """Returns the data where the models are.
 
     Plain training takes images as channels_last, where convolutions are a fifth to a third faster;
-    private training cannot, see `_in_rows`.
+    private training cannot, see `_in_rows`, nor can networks with narrow shortcuts.
     """
     inputs, targets, reference, labels = task.data
     inputs = inputs.to(task.device)
-    if inputs.dim() == 4 and task.mechanism is None:
+    if inputs.dim() == 4 and task.mechanism is None and not _has_narrow_shortcut(task):
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     return TrainingData(inputs, targets.to(task.device), reference.to(task.device), labels)
+
+
+def _has_narrow_shortcut(task: Task) -> bool:
+    """Tells whether torch may corrupt memory in this network's backward pass on channels_last.
+
+    oneDNN does, on processors without AVX-512, for 1x1 convolutions with a stride and with channels
+    that do not fill its blocks of eight (torch 2.14; docs/decisions/0006).
+    """
+    network = task.architecture.build(task.shape, task.n_classes, torch.Generator())
+    return any(
+        part.kernel_size == (1, 1) and part.stride != (1, 1) and part.in_channels % 8 != 0
+        for part in network.modules()
+        if isinstance(part, nn.Conv2d)
+    )
 
 
 def _in_rows(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
