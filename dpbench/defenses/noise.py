@@ -26,6 +26,7 @@ class Noise(Defense):
     name: ClassVar[str] = "noise"
     reference: ClassVar[str] = "Jia et al. 2019, MemGuard, section 2.3 (random noise baseline)"
     randomised: ClassVar[bool] = True
+    repeats: ClassVar[int] = 64
 
     scale: NonNegative = 0.1
 
