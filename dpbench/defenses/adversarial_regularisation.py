@@ -34,8 +34,8 @@ class AdversarialRegularisation(Defense):
     """
 
     reference: ClassVar[str] = (
-        "Nasr, Shokri & Houmansadr 2018, Machine Learning with Membership Privacy using Adversarial "
-        "Regularization"
+        "Nasr, Shokri & Houmansadr 2018, Machine Learning with Membership Privacy using "
+        "Adversarial Regularization"
     )
     # Song & Mittal 2021 undid its claim with thresholds for each class.
     adaptive_attacks: ClassVar[tuple[str, ...]] = ("malt", "modified_entropy", "gap")

@@ -27,9 +27,10 @@ class Hamp(Defense):
     tell members apart: it hides confidence, not correctness.
 
     Attributes:
-        gamma: Entropy of a label over that of the uniform distribution. Published: 0.95 (CIFAR), 0.8
-            (Purchase-100), 0.5 (Location-30).
-        alpha: Weight of the entropy. Published: 0.001 (CIFAR-10, Location-30), 0.01 (Purchase-100).
+        gamma: Entropy of a label over that of the uniform distribution. Published: 0.95 (CIFAR-10),
+            0.8 (Purchase-100), 0.5 (Location-30).
+        alpha: Weight of the entropy. Published: 0.001 (CIFAR-10, Location-30), 0.01
+            (Purchase-100).
     """
 
     reference: ClassVar[str] = (

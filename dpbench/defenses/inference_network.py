@@ -1,5 +1,6 @@
 """The attack network of adversarial regularisation, one for each of K models, trained together."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -37,7 +38,7 @@ class InferenceNetwork:
 
         def tower(d_in: int, published: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
             sizes = [d_in, *(_scaled(units, width) for units in published)]
-            return [layer(*pair) for pair in zip(sizes, sizes[1:], strict=False)]
+            return [layer(*pair) for pair in itertools.pairwise(sizes)]
 
         def layer(d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
             weight = torch.empty(models, d_in, d_out, device=generator.device)
