@@ -1,10 +1,13 @@
 """Privacy defenses, one file each."""
 
+from dpbench.defenses.adversarial_regularisation import (
 from dpbench.defenses.base import Defense as Defense
 from dpbench.defenses.base import Serving as Serving
+from dpbench.defenses.ccl import ConvexConcaveLoss as ConvexConcaveLoss
 from dpbench.defenses.composition import Composition as Composition
 from dpbench.defenses.dp_sgd import DpSgd as DpSgd
 from dpbench.defenses.early_stopping import EarlyStopping as EarlyStopping
+from dpbench.defenses.hamp import Hamp as Hamp
 from dpbench.defenses.hamp_output import HampOutput as HampOutput
 from dpbench.defenses.l2 import L2 as L2
 from dpbench.defenses.label_only import LabelOnly as LabelOnly
@@ -12,6 +15,7 @@ from dpbench.defenses.memguard import MemGuard as MemGuard
 from dpbench.defenses.noise import Noise as Noise
 from dpbench.defenses.none import Undefended as Undefended
 from dpbench.defenses.purification import Purification as Purification
+from dpbench.defenses.relaxloss import RelaxLoss as RelaxLoss
 from dpbench.defenses.rounding import Rounding as Rounding
 from dpbench.defenses.temperature import Temperature as Temperature
 from dpbench.defenses.top_k import TopK as TopK
