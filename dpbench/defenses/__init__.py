@@ -1,6 +1,8 @@
 """Privacy defenses, one file each."""
 
 from dpbench.defenses.adversarial_regularisation import (
+    AdversarialRegularisation as AdversarialRegularisation,
+)
 from dpbench.defenses.base import Defense as Defense
 from dpbench.defenses.base import Serving as Serving
 from dpbench.defenses.ccl import ConvexConcaveLoss as ConvexConcaveLoss
