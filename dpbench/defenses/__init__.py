@@ -3,17 +3,24 @@
 from dpbench.defenses.adversarial_regularisation import (
     AdversarialRegularisation as AdversarialRegularisation,
 )
+from dpbench.defenses.augmentation import Augmentation as Augmentation
 from dpbench.defenses.base import Defense as Defense
 from dpbench.defenses.base import Serving as Serving
 from dpbench.defenses.ccl import ConvexConcaveLoss as ConvexConcaveLoss
 from dpbench.defenses.composition import Composition as Composition
+from dpbench.defenses.confidence_penalty import ConfidencePenalty as ConfidencePenalty
 from dpbench.defenses.dp_sgd import DpSgd as DpSgd
+from dpbench.defenses.dropout import Dropout as Dropout
 from dpbench.defenses.early_stopping import EarlyStopping as EarlyStopping
 from dpbench.defenses.hamp import Hamp as Hamp
 from dpbench.defenses.hamp_output import HampOutput as HampOutput
+from dpbench.defenses.l1 import L1 as L1
 from dpbench.defenses.l2 import L2 as L2
 from dpbench.defenses.label_only import LabelOnly as LabelOnly
+from dpbench.defenses.label_smoothing import LabelSmoothing as LabelSmoothing
 from dpbench.defenses.memguard import MemGuard as MemGuard
+from dpbench.defenses.mixup import Mixup as Mixup
+from dpbench.defenses.mixup_mmd import MixupMmd as MixupMmd
 from dpbench.defenses.noise import Noise as Noise
 from dpbench.defenses.none import Undefended as Undefended
 from dpbench.defenses.purification import Purification as Purification
