@@ -9,6 +9,8 @@ from dpbench.defenses.base import Serving as Serving
 from dpbench.defenses.ccl import ConvexConcaveLoss as ConvexConcaveLoss
 from dpbench.defenses.composition import Composition as Composition
 from dpbench.defenses.confidence_penalty import ConfidencePenalty as ConfidencePenalty
+from dpbench.defenses.distillation import Distillation as Distillation
+from dpbench.defenses.dmp import Dmp as Dmp
 from dpbench.defenses.dp_sgd import DpSgd as DpSgd
 from dpbench.defenses.dropout import Dropout as Dropout
 from dpbench.defenses.early_stopping import EarlyStopping as EarlyStopping
@@ -26,5 +28,6 @@ from dpbench.defenses.none import Undefended as Undefended
 from dpbench.defenses.purification import Purification as Purification
 from dpbench.defenses.relaxloss import RelaxLoss as RelaxLoss
 from dpbench.defenses.rounding import Rounding as Rounding
+from dpbench.defenses.selena import Selena as Selena
 from dpbench.defenses.temperature import Temperature as Temperature
 from dpbench.defenses.top_k import TopK as TopK
