@@ -16,7 +16,7 @@ from dpbench.training.recipe import Recipe
 from dpbench.training.task import Task, TrainingData
 
 N, D, C, K = 240, 20, 4, 4
-RECIPE = Recipe(epochs=40, batch_size=16, lr=0.2, momentum=0.9)
+RECIPE = Recipe(epochs=60, batch_size=16, lr=0.05, momentum=0.9)
 
 
 def generator(seed: int = 0) -> torch.Generator:
