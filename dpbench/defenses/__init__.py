@@ -32,6 +32,7 @@ from dpbench.defenses.pate import Pate as Pate
 from dpbench.defenses.purification import Purification as Purification
 from dpbench.defenses.relaxloss import RelaxLoss as RelaxLoss
 from dpbench.defenses.rounding import Rounding as Rounding
+from dpbench.defenses.scattering import Scattering as Scattering
 from dpbench.defenses.selena import Selena as Selena
 from dpbench.defenses.temperature import Temperature as Temperature
 from dpbench.defenses.top_k import TopK as TopK
