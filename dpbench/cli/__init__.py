@@ -19,6 +19,7 @@ from dpbench.cli.check import check, refuse_cheats
 from dpbench.cli.components import components
 from dpbench.cli.console import console
 from dpbench.cli.disparity import disparity
+from dpbench.cli.new_defense import new_defense
 from dpbench.errors import UserError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(bound)
 app.command()(audit)
 app.command()(check)
 app.command()(disparity)
+app.command("new-defense")(new_defense)
 
 GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
