@@ -44,7 +44,7 @@ class AdversarialRegularisation(Defense):
     attack_steps: Annotated[int, Field(ge=1)] = 5
     warm_up: NonNegative = 1.0
     lr: Positive = 1e-3
-    width: Annotated[int, Field(ge=16)] = 128
+    width: Annotated[int, Field(ge=16)] = 64
 
     def objective(self, setting: Setting) -> Objective:
         """Returns the model's loss; calling it trains h first.
