@@ -51,7 +51,7 @@ class InferenceNetwork:
         self._label = tower(n_classes, _LABEL)
         self._joint = tower(_scaled(_PREDICTION[-1], width) + _scaled(_LABEL[-1], width), _JOINT)
         self._n_classes = n_classes
-        self._adam = torch.optim.Adam(self._parameters(), lr=lr)
+        self._adam = torch.optim.Adam(self._parameters(), lr=lr, fused=True)
 
     def logits(self, predictions: Tensor, labels: Tensor) -> Tensor:
         """Returns the log-odds `(K, B)` of membership.
