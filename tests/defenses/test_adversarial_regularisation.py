@@ -10,10 +10,18 @@ from dpbench.defenses import AdversarialRegularisation
 from dpbench.defenses.inference_network import InferenceNetwork
 from dpbench.errors import UserError
 from dpbench.testing import check_defense
+from dpbench.training import autograd, dense
 from dpbench.training.fit import predict
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Setting, Step
-from tests.defenses.memorising import CLASSES, MODELS, generator, memorising_task, trained
+from tests.defenses.memorising import (
+    CLASSES,
+    MODELS,
+    POOL,
+    generator,
+    memorising_task,
+    trained,
+)
 
 SMALL = AdversarialRegularisation(width=64, attack_steps=2)
 
@@ -187,3 +195,16 @@ def test_lowers_the_gain_of_its_own_attacker():
     undefended_gain = gain_of_a_fresh_attacker(None)
     assert undefended_gain > -0.2
     assert gain_of_a_fresh_attacker(defended) < undefended_gain - 0.15
+
+
+def test_means_the_same_in_both_engines():
+    task = memorising_task(dataclasses.replace(SMALL, warm_up=1.0))
+    task = dataclasses.replace(
+        task,
+        members=torch.ones_like(task.members[:1]),
+        models=(0,),
+        sampling=Sampling(rate=1.0, steps=6, batch=float(POOL), steps_per_epoch=1.0),
+        checkpoints=(6,),
+    )
+    ours, theirs = (engine.fit(task)[6] for engine in (dense, autograd))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
