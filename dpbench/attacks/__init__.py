@@ -22,6 +22,7 @@ from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
 from dpbench.attacks.gradient_norm import GradientNorm as GradientNorm
 from dpbench.attacks.inverse_hessian import InverseHessian as InverseHessian
+from dpbench.attacks.jia import Jia as Jia
 from dpbench.attacks.label_lira import LabelLira as LabelLira
 from dpbench.attacks.lira import Lira as Lira
 from dpbench.attacks.lira_official import LiraOfficial as LiraOfficial
