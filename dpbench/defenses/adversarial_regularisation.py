@@ -44,7 +44,12 @@ class AdversarialRegularisation(Defense):
     attack_steps: Annotated[int, Field(ge=1)] = 5
     warm_up: NonNegative = 1.0
     lr: Positive = 1e-3
-    width: Annotated[int, Field(ge=16)] = 128
+    width: Annotated[int, Field(ge=16)] = 64
+
+    @property
+    def cost(self) -> float:
+        """A step of h asks the model about as many examples again, and is deeper than most."""
+        return 1 + 3.0 * self.attack_steps
 
     def objective(self, setting: Setting) -> Objective:
         """Returns the model's loss; calling it trains h first.
