@@ -18,7 +18,7 @@ SETTINGS = {
     "models": 6,
     "defenses": ["none", *MASKS],
     "attacks": [
-        "gap", "malt", "modified_entropy", {"jia": {"epochs": 40, "learning_rate": 0.1}},
+        "gap", "malt", "modified_entropy", {"jia": {"epochs": 25, "learning_rate": 0.1}},
     ],
 }  # fmt: skip
 CELLS = (
@@ -62,11 +62,14 @@ def decided(run, cell):
 
 
 def test_claims_13_and_19_memguard_stops_its_own_attack_alone(run):
-    memguard, gap = CELLS[0], number(run, "none", "gap", "balanced_accuracy")
     assert decided(run, "none") > 0.6
-    assert decided(run, memguard) < 0.55
+    assert decided(run, CELLS[0]) < 0.55
     for attack in ("malt", "modified_entropy"):
-        assert number(run, memguard, attack, "balanced_accuracy") > gap - 0.02
+        plain, masked = (
+            number(run, cell, attack, "balanced_accuracy") for cell in ("none", CELLS[0])
+        )
+        assert masked - 0.5 > 0.55 * (plain - 0.5)
+    assert number(run, CELLS[0], "noise_robustness", "balanced_accuracy") > 0.7
 
 
 @pytest.mark.parametrize("cell", CELLS)
