@@ -105,11 +105,11 @@ def forward(layers: Layers, inputs: Floats) -> list[Floats]:
     return values
 
 
-def gradients(layers: Layers, inputs: Floats, bits: Bools) -> list[tuple[Floats, Floats]]:
+def gradients(layers: Layers, inputs: Floats, bits: Bools) -> Layers:
     """Returns the gradient of the mean log-loss, laid out like the layers."""
     *below, log_odds = forward(layers, inputs)
     error: Floats = (expit(log_odds) - bits[:, None]) / np.float32(len(bits))
-    found = []
+    found: Layers = []
     for units, (weight, _) in zip(reversed(below), reversed(layers), strict=True):
         found.append((units.T @ error, error.sum(0)))
         error = (error @ weight.T) * (units > 0)
