@@ -20,7 +20,7 @@ from bench.claims.evidence import (
 from bench.claims.runs import Study
 from dpbench.grid.run import Run
 
-GRID, MASKED = "location-memguard", "memguard(budget=1, epochs=100)"
+GRID, MASKED = "location-memguard", "memguard(epochs=100)"
 NEAR_A_GUESS, MOST = 0.55, 0.5
 
 
