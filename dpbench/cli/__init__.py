@@ -60,10 +60,24 @@ def run(
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
+    outcomes = []
+    for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
+        outcome = _run(context, folder, workers=workers, retry_failed=retry_failed)
+        _report(folder, data_dir)
+        _summary(outcome.cells, outcome.attacks)
+        err = Console(stderr=True)
+        for what, why in outcome.failures:
+            err.print(f"failed: {what}: {why}", style="red", markup=False)
+        err.print(f"report: {folder / 'report.html'}", markup=False)
+        outcomes.append(outcome)
+    if any(outcome.failures for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _run(context: Any, folder: Path, *, workers: int | None, retry_failed: bool) -> Any:
     from dpbench.grid import runner
     from dpbench.progress import RunProgress
 
-    context, folder = _context(grid, out, device=device, plugins=plugin, data_dir=data_dir)
     plan = runner.prepare(context, folder)
     if retry_failed:
         runner.retry_failed(context.store, plan)
@@ -71,7 +85,7 @@ def run(
     err.print(f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}")
     try:
         with RunProgress(err) as progress:
-            outcome = runner.execute(
+            return runner.execute(
                 context,
                 plan,
                 folder,
@@ -81,13 +95,6 @@ def run(
     except KeyboardInterrupt:
         err.print("interrupted: nothing is lost, the same command goes on from here")
         raise typer.Exit(130) from None
-    _report(folder, data_dir)
-    _summary(outcome.cells, outcome.attacks)
-    for what, why in outcome.failures:
-        err.print(f"failed: {what}: {why}", style="red", markup=False)
-    err.print(f"report: {folder / 'report.html'}", markup=False)
-    if outcome.failures:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -98,39 +105,10 @@ def plan(
     out: OutOption = None,
 ) -> None:
     """Show every cell and job of a grid, with keys, costs and claims, before anything runs."""
-    from dpbench.grid import runner
-    from dpbench.grid.plan import make_plan
-    from dpbench.grid.tables import claim_columns
+    from dpbench.cli.plan import show_plan
 
-    context, folder = _context(grid, out, plugins=plugin, data_dir=data_dir)
-    made = make_plan(context)
-    done = context.store.finished() & made.jobs.keys()
-    table = Table("cell", "epsilon", "noise", "q", "steps", "bound", "key", title=context.grid.name)
-    for cell in made.cells:
-        claim = claim_columns(cell)
-        table.add_row(
-            cell.defense.label,
-            f"{claim['epsilon']:.4g}",
-            f"{claim['noise_multiplier']:.4g}" if "noise_multiplier" in claim else "-",
-            f"{cell.sampling.rate:.4g}",
-            str(cell.observe.models.step),
-            f"{claim['bound_advantage_mechanism']:.3f}",
-            cell.observe.key[:12],
-        )
-    screen = console()
-    screen.print(table)
-    jobs = Table("job", "key", "state", "cost")
-    for job in made.jobs.values():
-        state = "done" if job.key in done else "open"
-        jobs.add_row(job.label, job.key[:12], state, f"{job.seconds:.2f} s")
-    screen.print(jobs)
-    left = sum(job.seconds for job in made.jobs.values() if job.key not in done)
-    cores = runner.default_workers()
-    screen.print(
-        f"{len(made.jobs)} jobs, {len(done)} done in {folder}; "
-        f"the rest is about {left / 60:.1f} core-minutes, "
-        f"{left / 60 / cores:.1f} min on {cores} cores"
-    )
+    for context, folder in _contexts(grid, out, plugins=plugin, data_dir=data_dir):
+        show_plan(context, folder)
 
 
 @app.command()
@@ -223,19 +201,20 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _context(
+def _contexts(
     grid: str,
     out: Path | None,
     *,
     device: str = "cpu",
     plugins: list[Path] | None = None,
     data_dir: Path | None = None,
-) -> tuple[Any, Path]:
+) -> list[tuple[Any, Path]]:
+    """Returns every run of a grid file with its folder, one for each population."""
     import torch
 
     from dpbench.grid.job import Context
     from dpbench.grid.shipped import find_grid
-    from dpbench.grid.spec import read_grid
+    from dpbench.grid.spec import read_grids
     from dpbench.grid.store import Store
 
     torch.set_num_threads(1)
@@ -244,11 +223,14 @@ def _context(
             f"--device {device} is not available",
             allowed="cpu" + (", cuda" if torch.cuda.is_available() else " (no CUDA device found)"),
         )
-    spec = read_grid(find_grid(grid), plugins or ())
-    refuse_cheats(spec.attacks)
-    folder = out or Path("results") / spec.name
-    store = Store(folder / "store")
-    return Context(grid=spec, store=store, device=device, data_dir=data_dir), folder
+    grids = read_grids(find_grid(grid), plugins or ())
+    contexts = []
+    for spec in grids:
+        refuse_cheats(spec.attacks)
+        folder = out / spec.name if out and len(grids) > 1 else out or Path("results") / spec.name
+        store = Store(folder / "store")
+        contexts.append((Context(grid=spec, store=store, device=device, data_dir=data_dir), folder))
+    return contexts
 
 
 def _report(folder: Path, data_dir: Path | None, *, force: bool = False) -> None:

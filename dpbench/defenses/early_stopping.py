@@ -1,7 +1,7 @@
 """Early stopping: release the model before it has memorised its members."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,14 +14,18 @@ from dpbench.training.recipe import Positive, Recipe
 @register
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping(Defense):
-    """Stops after fixed epochs, or when the loss on public reference data stops falling.
+    """Stops after fixed epochs, when a loss stops falling, or at an accuracy to match.
 
     Fixed epochs are checkpoints of the undefended training: its learning rates are not re-tuned,
     and a sweep of epochs costs one training.
 
     Attributes:
         epochs: Release the weights after this many epochs.
-        patience: Release the best epoch by reference loss, after this many epochs without a better.
+        patience: Release the best epoch by the monitored loss, after this many without a better.
+        monitor: That of the public reference set, or of the model's own members: stopping at
+            convergence, which is no defense and drops any claim of privacy.
+        accuracy: Release the first epoch with this accuracy on the reference set: early stopping at
+            the utility of another defense (Song & Mittal 2021).
     """
 
     name: ClassVar[str] = "early_stopping"
@@ -31,6 +35,13 @@ class EarlyStopping(Defense):
 
     epochs: Positive | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
+    monitor: Literal["reference", "members"] = "reference"
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def keeps_claim(self) -> bool:
+        """What is monitored on members is not in the accounting."""
+        return self.monitor == "reference"
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """Sets when to stop.
@@ -38,10 +49,12 @@ class EarlyStopping(Defense):
         Raises:
             UserError: Not exactly one field is given, or epochs exceed the recipe's.
         """
-        if (self.epochs is None) == (self.patience is None):
+        given = [value for value in (self.epochs, self.patience, self.accuracy) if value]
+        if len(given) != 1:
             raise UserError(
-                f"early_stopping: epochs={self.epochs}, patience={self.patience}",
-                allowed="exactly one of epochs and patience",
+                f"early_stopping: epochs={self.epochs}, patience={self.patience}, "
+                f"accuracy={self.accuracy}",
+                allowed="exactly one of epochs, patience and accuracy",
                 next_step="write early_stopping: {epochs: 5} or early_stopping: {patience: 3}",
             )
         if self.epochs is not None and self.epochs > recipe.epochs:
@@ -49,4 +62,10 @@ class EarlyStopping(Defense):
                 f"early_stopping.epochs: {self.epochs:g} is later than the end of training",
                 allowed=f"at most recipe.epochs = {recipe.epochs:g}",
             )
-        return replace(recipe, stop_epoch=self.epochs, patience=self.patience)
+        return replace(
+            recipe,
+            stop_epoch=self.epochs,
+            patience=self.patience,
+            monitor=self.monitor,
+            stop_accuracy=self.accuracy,
+        )

@@ -1,30 +1,47 @@
 """L2 regularisation."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
 from dpbench.training.recipe import NonNegative, Recipe
+from dpbench.training.task import Weights
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class L2(Defense):
-    """Weight decay over all parameters: ½λ‖W‖² is added to the loss.
-
-    torch's convention. Keras and the code of Choquette-Choo et al. (2021) write λ‖W‖² without
-    the ½: their λ is half of this one.
+    """Weight decay. The convention says what λ multiplies, and of which weights.
 
     Attributes:
         weight_decay: λ.
+        convention: `torch`: ½λ‖W‖² over all parameters, LayerNorm and biases included. `keras`:
+            λ‖W‖² over the kernels alone, as in the code of Choquette-Choo et al. (2021); the same
+            number weighs twice as much.
     """
 
     name: ClassVar[str] = "l2"
     reference: ClassVar[str] = "Shokri et al. 2017, Membership Inference Attacks, section VIII-B"
 
     weight_decay: NonNegative
+    convention: Literal["torch", "keras"] = "torch"
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """Replaces the recipe's weight decay."""
-        return replace(recipe, weight_decay=self.weight_decay)
+        own = self.weight_decay if self.convention == "torch" else 0.0
+        return replace(recipe, weight_decay=own)
+
+    def regularise(self, weights: Weights) -> Tensor:
+        """Returns the penalty `(K,)` of the `keras` convention; torch's is the recipe's decay."""
+        sums = [value.square().flatten(1).sum(1) for value in kernels(weights)]
+        own = self.weight_decay if self.convention == "keras" else 0.0
+        return own * torch.stack(sums).sum(0)
+
+
+def kernels(weights: Weights) -> list[Tensor]:
+    """Returns the stacked matrices and filters, without biases and gains of norms."""
+    return [value for value in weights.values() if value.dim() > 2]

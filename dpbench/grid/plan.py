@@ -278,7 +278,7 @@ class _Planner:
             "attack": attack.identity(),
             "target": of_target.key,
             "shadows": of_shadows.key,
-            "informed": informed,
+            "informed": [informed, seen.repeats],
             "seed": self.grid.seed,
             # Students follow from the grid's own recipe, which no key of the target need hold.
             **({"students": list(students)} if students else {}),

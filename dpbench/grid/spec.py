@@ -81,7 +81,18 @@ class Grid:
 
 
 def read_grid(path: Path, plugins: Sequence[Path] = ()) -> Grid:
-    """Reads, validates and expands a grid file.
+    """Reads, validates and expands a grid file with one population; see `read_grids`."""
+    grids = read_grids(path, plugins)
+    if len(grids) > 1:
+        raise UserError(
+            f"{path}: population is a list of {len(grids)}, and this command takes one",
+            next_step="name the folder of one of its runs, or write a grid with one population",
+        )
+    return grids[0]
+
+
+def read_grids(path: Path, plugins: Sequence[Path] = ()) -> tuple[Grid, ...]:
+    """Reads, validates and expands a grid file: one grid for each population that it lists.
 
     Args:
         path: The YAML file.
@@ -91,6 +102,25 @@ def read_grid(path: Path, plugins: Sequence[Path] = ()) -> Grid:
         UserError: Anything in it is wrong; the message names the field and what is allowed.
     """
     document = read_document(path)
+    populations = document.get("population")
+    if not isinstance(populations, list):
+        return (_grid(document, path, plugins),)
+    base = _name(document.get("name", path.stem))
+    grids = []
+    for number, population in enumerate(populations):
+        dataset = _mapping(population, f"population[{number}]").get("dataset")
+        one = {**document, "population": population, "name": f"{base}-{dataset}"}
+        grids.append(_grid(one, path, plugins))
+    names = [grid.name for grid in grids]
+    if not grids or len(set(names)) < len(names):
+        raise UserError(
+            f"{path}: population lists {', '.join(names) or 'nothing'}",
+            allowed="a population, or a list of populations of different data sets",
+        )
+    return tuple(grids)
+
+
+def _grid(document: dict[str, Any], path: Path, plugins: Sequence[Path]) -> Grid:
     for key in document:
         if key not in _KEYS:
             raise UserError(

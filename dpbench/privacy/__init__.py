@@ -5,6 +5,7 @@ from dpbench.privacy.accountants import epsilon_rdp as epsilon_rdp
 from dpbench.privacy.adjacency import Adjacency as Adjacency
 from dpbench.privacy.adjacency import Direction as Direction
 from dpbench.privacy.adjacency import replace_one_mu as replace_one_mu
+from dpbench.privacy.approximate import ApproximateDp as ApproximateDp
 from dpbench.privacy.audit import clopper_pearson_upper as clopper_pearson_upper
 from dpbench.privacy.audit import epsilon_from_rates as epsilon_from_rates
 from dpbench.privacy.audit import epsilon_one_run as epsilon_one_run

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from dpbench.component import Settings
+from dpbench.errors import UserError
 from dpbench.privacy.accountants import accountant, hockey_stick, is_replaceable
 from dpbench.privacy.adjacency import (
     Adjacency,
@@ -28,7 +29,8 @@ from dpbench.privacy.adjacency import (
     require_adjacency,
     require_direction,
 )
-from dpbench.privacy.bounds import advantage_gaussian, tpr_gaussian
+from dpbench.privacy.approximate import ApproximateDp
+from dpbench.privacy.bounds import advantage_gaussian, tpr_epsilon, tpr_gaussian
 from dpbench.privacy.cache import recall
 from dpbench.privacy.gaussian import delta_gaussian, epsilon_gaussian
 from dpbench.privacy.profile import PrivacyProfile, privacy_profile
@@ -80,8 +82,12 @@ class SampledGaussian(Settings):
         return mechanism if mechanism.event() == event else None
 
 
-def epsilon(event: "DpEvent", delta: float, *, adjacency: Adjacency = "add_remove") -> float:
+def epsilon(
+    event: "DpEvent | ApproximateDp", delta: float, *, adjacency: Adjacency = "add_remove"
+) -> float:
     """Returns the smallest epsilon at which the event is (epsilon, delta)-DP, or inf."""
+    if isinstance(event, ApproximateDp):
+        return _as_known(event, adjacency).epsilon_at(delta)
     mu = _exact_mu(event, adjacency)
     if mu is not None:
         return epsilon_gaussian(delta, mu)
@@ -91,8 +97,12 @@ def epsilon(event: "DpEvent", delta: float, *, adjacency: Adjacency = "add_remov
     )
 
 
-def delta(event: "DpEvent", epsilon: float, *, adjacency: Adjacency = "add_remove") -> float:
+def delta(
+    event: "DpEvent | ApproximateDp", epsilon: float, *, adjacency: Adjacency = "add_remove"
+) -> float:
     """Returns the smallest delta such that the event is (epsilon, delta)-DP, in [0, 1]."""
+    if isinstance(event, ApproximateDp):
+        return _as_known(event, adjacency).hockey_stick(epsilon)
     mu = _exact_mu(event, adjacency)
     if mu is not None:
         return delta_gaussian(epsilon, mu)
@@ -105,20 +115,20 @@ def delta(event: "DpEvent", epsilon: float, *, adjacency: Adjacency = "add_remov
     return float(recall(query, lambda: hockey_stick(accountant(event, adjacency), epsilon)))
 
 
-def advantage(event: "DpEvent", *, adjacency: Adjacency = "add_remove") -> float:
+def advantage(event: "DpEvent | ApproximateDp", *, adjacency: Adjacency = "add_remove") -> float:
     """B7: the largest TPR - FPR of any attack, the total variation of the dominating pair.
 
     It is delta at epsilon 0, in [0, 1]: the tightest bound on the advantage, because it uses the
     mechanism itself and not one (epsilon, delta) of it.
     """
-    mu = _exact_mu(event, adjacency)
+    mu = None if isinstance(event, ApproximateDp) else _exact_mu(event, adjacency)
     if mu is not None:
         return float(advantage_gaussian(mu))
     return delta(event, 0.0, adjacency=adjacency)
 
 
 def trade_off(
-    event: "DpEvent",
+    event: "DpEvent | ApproximateDp",
     fpr: ArrayLike,
     direction: Direction = "both",
     *,
@@ -143,6 +153,9 @@ def trade_off(
         UserError: The direction or the adjacency is unknown, or the event cannot be accounted for.
     """
     require_direction(direction)
+    if isinstance(event, ApproximateDp):
+        known = _as_known(event, adjacency)
+        return np.asarray(tpr_epsilon(fpr, known.epsilon, known.delta))
     mu = _exact_mu(event, adjacency)
     if mu is not None:
         return tpr_gaussian(fpr, mu)
@@ -150,6 +163,21 @@ def trade_off(
         # Group privacy, of the whole curve: remove one example, then add another.
         return trade_off(event, trade_off(event, fpr, "add"), "remove")
     return _profile(event, adjacency).tpr(fpr, direction)
+
+
+def _as_known(event: ApproximateDp, adjacency: Adjacency) -> ApproximateDp:
+    """Returns an add/remove promise.
+
+    Raises:
+        UserError: Another relation is asked for.
+    """
+    require_adjacency(adjacency)
+    if adjacency != "add_remove":
+        raise UserError(
+            f"{event} is known under add/remove adjacency only",
+            next_step="dpbench.privacy.Guarantee(epsilon=..., delta=...).replace_one()",
+        )
+    return event
 
 
 def gaussian_mu(event: "DpEvent") -> float | None:

@@ -25,12 +25,14 @@ NUMBERS = (
 
 def main_numbers(run: Tables) -> pd.DataFrame:
     """Returns one row per cell with plain numbers, for programs."""
-    rows = run.cells[["cell", "status", "reason"]].merge(
+    rows = run.cells[["cell", "defense", "adaptive", "status", "reason"]].merge(
         run.points[["cell", "named", "violates_bound", *NUMBERS]], on="cell", how="left"
     )
     rows = rows.rename(columns={"named": "best_attack"})
     rows["violates_bound"] = rows["violates_bound"].eq(True)
-    return rows[["cell", "best_attack", *NUMBERS, "violates_bound", "status", "reason"]]
+    rows["static_only"] = rows["adaptive"].eq("") & rows["defense"].ne("none")
+    names = ["cell", "best_attack", "static_only", *NUMBERS, "violates_bound", "status", "reason"]
+    return rows[names]
 
 
 def main_table(run: Tables) -> pd.DataFrame:
@@ -83,7 +85,7 @@ def _row(row: Row) -> tuple[str, ...]:
     return (
         row["cell"],
         interval(*accuracy, scale=100, digits=1),
-        (row["best_attack"] or "not named") if attacked else "none",
+        _attack_name(row) if attacked else "none",
         interval(*advantage),
         "not resolvable"
         if attacked and math.isnan(tpr[0])
@@ -92,6 +94,11 @@ def _row(row: Row) -> tuple[str, ...]:
         epsilon_text(row["epsilon"]),
         f"{row['bound_advantage_mechanism']:.3f}" if claimed else "–",
     )
+
+
+def _attack_name(row: Row) -> str:
+    name = str(row["best_attack"] or "not named")
+    return f"{name} (static only)" if row["static_only"] else name
 
 
 def _advantage(row: Row) -> str:

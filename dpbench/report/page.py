@@ -12,7 +12,7 @@ import pandas as pd
 
 import dpbench
 from dpbench.report.findings import findings
-from dpbench.report.main_table import main_table
+from dpbench.report.main_table import main_numbers, main_table
 from dpbench.report.results import Results, Tables, records
 
 HEADLINE = "utility_privacy"
@@ -140,7 +140,16 @@ def _main_table(run: Tables) -> str:
         f"<tbody>\n{rows}\n</tbody>\n</table></div>\n"
         '<p class="quiet">The best attack was chosen on one half of the models and is reported on '
         "the other. The limit is the largest advantage that the mechanism allows any attack. "
-        f"Files: {links}.</p>\n</section>"
+        f"{_static_only(run)}Files: {links}.</p>\n</section>"
+    )
+
+
+def _static_only(run: Tables) -> str:
+    if not main_numbers(run)["static_only"].any():
+        return ""
+    return (
+        "“Static only” marks a defense against which no attack adapted: the run has no attack with "
+        "shadows, and the defense declares neither how it is undone nor which attack fits it. "
     )
 
 

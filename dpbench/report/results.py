@@ -16,7 +16,8 @@ Row = Mapping[str, Any]
 """One row of a table: column name to value."""
 
 CELL_TEXT = (
-    "cell", "dataset", "model", "defense", "params", "status", "reason", "key", "canary_kind",
+    "cell", "dataset", "model", "defense", "params", "status", "reason", "key", "adaptive",
+    "canary_kind",
 )  # fmt: skip
 CELL_NUMBERS = (
     "test_accuracy",

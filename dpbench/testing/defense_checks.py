@@ -263,7 +263,10 @@ def _check_mechanism(defense: Defense) -> None:
     assert mechanism.max_grad_norm > 0, f"{name}: max_grad_norm is {mechanism.max_grad_norm}"
     noise = mechanism.noise_multiplier
     assert 0 <= noise < math.inf, f"{name}: noise_multiplier is {noise}"
-    assert mechanism.claim is None or noise > 0, f"{name}: it claims privacy and adds no noise"
+    if not mechanism.clips:
+        assert noise == 0, f"{name}: it asks for noise on gradients that it does not clip"
+    elif mechanism.claim is not None:
+        assert noise > 0, f"{name}: it clips, claims privacy and adds no noise"
     assert defense.mechanism(sampling) == mechanism, f"{name}: mechanism gives two for one sampling"
 
 

@@ -17,7 +17,8 @@ from dpbench.models.initialise import require_no_batch_norm
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.schedule import learning_rates
-from dpbench.training.snapshots import Averager, Patience
+from dpbench.training.snapshots import Averager
+from dpbench.training.stopping import Stopping
 from dpbench.training.task import (
     Mechanism,
     Progress,
@@ -101,18 +102,22 @@ class _Training:
         self.augmentation = self._generator("augment")
         self.objective = task.objective and task.objective(self._setting())
         self.number = 0
-        self.optimizer = torch.optim.SGD(
-            self.trained,
-            lr=task.recipe.lr,
-            momentum=task.recipe.momentum,
-            weight_decay=task.recipe.weight_decay,
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        recipe = self.task.recipe
+        decay = recipe.weight_decay
+        if recipe.optimizer == "adam":
+            return torch.optim.Adam(self.trained, lr=recipe.lr, weight_decay=decay)
+        return torch.optim.SGD(
+            self.trained, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay
         )
 
     def run(self, progress: Progress) -> Snapshots:
         """Takes every step up to the last checkpoint."""
         task, kept = self.task, dict[int, Tensor]()
         averager = Averager(task.checkpoints, task.recipe.averaging)
-        stopper = _Stopper(self, task.recipe.patience) if task.recipe.patience else None
+        stopper = _Stopper(self) if Stopping.asked_for(task.recipe) else None
         per_epoch = max(1, round(task.sampling.steps_per_epoch))
         rates = learning_rates(task.recipe, task.sampling)
         last = task.checkpoints[-1]
@@ -214,11 +219,12 @@ class _Training:
             sampling=self.task.sampling,
             data=self.data,
             members=self.members,
-            predict=self._predict,
+            predict=self.predict,
             generator=self._generator("objective"),
         )
 
-    def _predict(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Returns the logits `(1, N, C)` of the model as it is."""
         training = self.network.training
         outputs = _evaluate(self.network, inputs, self.task.device).to(self.task.device)[None]
         self.network.train(training)
@@ -255,21 +261,17 @@ class _Training:
 
 
 class _Stopper:
-    """Early stopping on the reference set."""
+    """Early stopping of one model."""
 
-    def __init__(self, training: _Training, patience: int) -> None:
-        self._training, self._state = training, Patience(patience, 1)
+    def __init__(self, training: _Training) -> None:
+        recipe, data = training.task.recipe, training.data
+        self._training, self._state = training, Stopping(recipe, data, training.members)
         self.best = training.flat.clone()
 
     def after_epoch(self) -> bool:
-        """Evaluates the reference loss and keeps better weights; True when training should stop."""
-        training = self._training
-        data = training.data
-        outputs = _evaluate(training.network, data.reference_inputs, training.task.device)
-        training.network.train()
-        loss = functional.cross_entropy(outputs, data.reference_targets.cpu())
-        if self._state.improved(loss[None]):
-            self.best.copy_(training.flat)
+        """Keeps better weights; True when training should stop."""
+        if self._state.improved(self._training.predict):
+            self.best.copy_(self._training.flat)
         return self._state.exhausted
 
 

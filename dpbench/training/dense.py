@@ -11,7 +11,8 @@ from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.dense_net import DenseNet, evaluate, softmax
 from dpbench.training.schedule import learning_rates
-from dpbench.training.snapshots import Averager, Patience
+from dpbench.training.snapshots import Averager
+from dpbench.training.stopping import Stopping
 from dpbench.training.task import (
     Mechanism,
     Penalty,
@@ -31,6 +32,8 @@ from dpbench.training.task import (
 _NUMBERS_AT_ONCE = 600_000
 _MOST_AT_ONCE = 64
 _EVALUATED_AT_ONCE, _EVALUATION_BATCH = 8, 1024
+# Of Adam's moments, as published and as in torch.
+_FIRST_DECAY, _SECOND_DECAY = 0.9, 0.999
 
 
 def models_at_once(
@@ -99,7 +102,7 @@ class _Chunk:
 
     def __init__(self, task: Task, rows: slice) -> None:
         assert isinstance(task.architecture, DenseArchitecture)
-        self.task, self.models = task, task.models[rows]
+        self.task, self.rows, self.models = task, rows, task.models[rows]
         self.members = task.members[rows].to(task.device)
         self.device = torch.device(task.device)
         inputs = task.data.inputs.to(self.device).reshape(len(task.data.inputs), -1)
@@ -122,12 +125,15 @@ class _Chunk:
         self.net.frozen = frozenset(frozen)
         self.velocity = torch.zeros_like(self.net.flat)
         self.noise = torch.zeros_like(self.net.flat) if task.mechanism else self.velocity
+        adam = task.recipe.optimizer == "adam"
+        self.momentum = 0.0 if adam else task.recipe.momentum
+        self.moments = torch.zeros(3, self.net.size, device=self.device) if adam else None
         self.velocity_views = self.net.views(self.velocity)
         self.still = [self.velocity_views[name] for name in self.net.frozen_names()]
         self.noise_views = self.net.views(self.noise)
         self.dropout = self._generator("dropout")
         self.augmentation = self._generator("augment")
-        self.objective = task.objective and task.objective(self._setting(rows))
+        self.objective = task.objective and task.objective(self.setting(rows))
         self._gathered: Batch | None = None
         self._number = 0
 
@@ -135,7 +141,7 @@ class _Chunk:
         """Takes every step up to the last checkpoint."""
         task, kept = self.task, dict[int, Tensor]()
         averager = Averager(task.checkpoints, task.recipe.averaging)
-        patience = _Stopper(self) if task.recipe.patience else None
+        patience = _Stopper(self, self.rows) if Stopping.asked_for(task.recipe) else None
         per_epoch = max(1, round(task.sampling.steps_per_epoch))
         rates = learning_rates(task.recipe, task.sampling)
         last = task.checkpoints[-1]
@@ -165,16 +171,15 @@ class _Chunk:
         return poisson_batches(self.members, sampling.rate, steps, generator)
 
     def _step_of_sgd(self, batch: Batch, rate: float) -> None:
-        recipe, velocity = self.task.recipe, self.velocity
         self._pass(batch)
         # The products add straight into the momentum buffer: v <- momentum v + mean gradient.
         mean = 1 / batch.index.shape[1]
-        self.net.accumulate(self.velocity_views, beta=recipe.momentum, alpha=mean)
-        self._decay(velocity)
-        self.net.flat.add_(velocity, alpha=-rate)
+        self.net.accumulate(self.velocity_views, beta=self.momentum, alpha=mean)
+        self._decay(self.velocity)
+        self._update(rate)
 
     def _step_of_dp_sgd(self, mechanism: Mechanism) -> Callable[[Batch, float], None]:
-        generator, recipe = self._generator("noise"), self.task.recipe
+        generator = self._generator("noise")
         norm = mechanism.max_grad_norm
         deviation = mechanism.noise_multiplier * norm
         denominator = self.task.sampling.batch
@@ -187,12 +192,24 @@ class _Chunk:
             else:
                 self.noise.zero_()
             self.net.accumulate(self.noise_views, beta=1.0, alpha=1.0)
-            self.velocity.mul_(recipe.momentum).add_(self.noise, alpha=1 / denominator)
+            self.velocity.mul_(self.momentum).add_(self.noise, alpha=1 / denominator)
             # Decay follows the noise: it is post-processing and costs no privacy.
             self._decay(self.velocity)
-            self.net.flat.add_(self.velocity, alpha=-rate)
+            self._update(rate)
 
         return step
+
+    def _update(self, rate: float) -> None:
+        """Moves the weights by what `velocity` holds: the momentum of SGD, the gradient of Adam."""
+        if self.moments is None:
+            self.net.flat.add_(self.velocity, alpha=-rate)
+            return
+        first, second, scratch = self.moments
+        first.lerp_(self.velocity, 1 - _FIRST_DECAY)
+        second.mul_(_SECOND_DECAY).addcmul_(self.velocity, self.velocity, value=1 - _SECOND_DECAY)
+        torch.sqrt(second, out=scratch)
+        scratch.div_(math.sqrt(1 - _SECOND_DECAY**self._number)).add_(1e-8)
+        self.net.flat.addcdiv_(first, scratch, value=-rate / (1 - _FIRST_DECAY**self._number))
 
     def _pass(self, batch: Batch) -> None:
         """Forward and backward through one batch; leaves the deltas in the network's buffers."""
@@ -247,7 +264,8 @@ class _Chunk:
         starts = torch.arange(len(mine), device=self.device) * mine.shape[1]
         return mine.flatten(0, 1), starts[:, None]
 
-    def _setting(self, rows: slice) -> Setting:
+    def setting(self, rows: slice) -> Setting:
+        """Returns what an objective may know."""
         task, data = self.task, self.task.data
         own = self.offsets is not None
         if own:
@@ -258,12 +276,13 @@ class _Chunk:
             sampling=task.sampling,
             data=TrainingData(*(part.to(self.device) for part in data)),
             members=self.members,
-            predict=self._predict,
+            predict=self.predict,
             generator=self._generator("objective"),
         )
 
     @torch.no_grad()
-    def _predict(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Returns the logits `(K, N, C)` of the models as they are."""
         weights = self.net.weights()
         return evaluate(self.net.layers, weights, inputs.to(self.device).flatten(1))
 
@@ -304,29 +323,17 @@ class _Chunk:
 
 
 class _Stopper:
-    """Early stopping of a chunk on the reference set; each model keeps its own best epoch."""
+    """Early stopping of a chunk; each model keeps its own best epoch."""
 
-    def __init__(self, chunk: _Chunk) -> None:
-        recipe = chunk.task.recipe
-        assert recipe.patience is not None
-        self._chunk, self._state = chunk, Patience(recipe.patience, len(chunk.models))
+    def __init__(self, chunk: _Chunk, rows: slice) -> None:
+        data = chunk.setting(rows).data
+        self._chunk, self._state = chunk, Stopping(chunk.task.recipe, data, chunk.members)
         self.best = chunk.net.flat.clone()
 
     def after_epoch(self) -> bool:
-        """Evaluates the reference loss, remembers improved models; True when all have stopped."""
-        task, net = self._chunk.task, self._chunk.net
-        assert isinstance(task.architecture, DenseArchitecture)
-        scores = logits(
-            task.architecture,
-            net.weights(),
-            task.data.reference_inputs,
-            shape=task.shape,
-            n_classes=task.n_classes,
-            device=task.device,
-        )
-        targets = task.data.reference_targets.cpu().expand(scores.shape[:2])
-        losses = -scores.log_softmax(-1).gather(-1, targets[..., None]).mean((1, 2))
-        better = self._state.improved(losses).to(net.flat.device)
+        """Remembers improved models; True when all have stopped."""
+        net = self._chunk.net
+        better = self._state.improved(self._chunk.predict).to(net.flat.device)
         best, now = net.views(self.best), net.parameters
         for name in now:
             best[name][better] = now[name][better]

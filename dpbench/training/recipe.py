@@ -45,8 +45,11 @@ class Recipe(Settings):
         schedule: `constant`, `linear` (to zero) or `cosine` (to zero).
         averaging: Fraction of the last steps whose weights are averaged (Polyak); 0 keeps the last.
         stop_epoch: Release the weights of this epoch; the schedule still spans `epochs`.
-        patience: Stop a model after this many epochs without a lower loss on the reference set,
-            and release the weights of its best epoch.
+        patience: Stop a model after this many epochs without a lower loss, and release the
+            weights of its best epoch.
+        monitor: Whose loss that is: the public reference set's, or the model's own members'.
+        stop_accuracy: Stop a model after the first epoch with this accuracy on the reference set.
+        optimizer: `sgd`, or `adam` (decay rates 0.9 and 0.999), which ignores momentum.
         engine: `dense` (softmax, MLP), `autograd` (any module), or the faster one that applies.
     """
 
@@ -60,6 +63,9 @@ class Recipe(Settings):
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     stop_epoch: Positive | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
+    monitor: Literal["reference", "members"] = "reference"
+    stop_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
     engine: Literal["auto", "dense", "autograd"] = "auto"
 
     def sampling(self, expected_members: float) -> Sampling:

@@ -1,6 +1,5 @@
-"""Which weights a training releases: checkpoints, averages of the last steps, best epochs."""
+"""Which weights a training releases: checkpoints, and averages of the last steps."""
 
-import torch
 from torch import Tensor
 
 
@@ -30,32 +29,3 @@ class Averager:
             if step == checkpoint:
                 released = self._sums.pop(checkpoint).div_(window)
         return released
-
-
-class Patience:
-    """Remembers each model's best epoch and tells when every model has stopped improving.
-
-    Args:
-        patience: Epochs without a lower loss after which a model is stopped.
-        models: K.
-    """
-
-    def __init__(self, patience: int, models: int) -> None:
-        self._patience = patience
-        self._lowest = torch.full((models,), torch.inf)
-        self._waited = torch.zeros(models, dtype=torch.long)
-
-    def improved(self, losses: Tensor) -> Tensor:
-        """Takes note of an epoch's `(K,)` reference losses; returns which models to remember now.
-
-        A stopped model never counts as improved again.
-        """
-        better = (losses.cpu() < self._lowest) & (self._waited < self._patience)
-        self._lowest = torch.where(better, losses.cpu(), self._lowest)
-        self._waited = torch.where(better, 0, self._waited + 1)
-        return better
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether every model has waited `patience` epochs."""
-        return bool((self._waited >= self._patience).all())

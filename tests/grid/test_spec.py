@@ -6,7 +6,7 @@ from tiny import write_grid
 from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.grid.document import write_document
-from dpbench.grid.spec import read_grid
+from dpbench.grid.spec import read_grid, read_grids
 
 
 def cells(tmp_path, *defenses) -> list[str]:
@@ -111,3 +111,20 @@ def test_all_attacks_and_all_but_some(tmp_path):
         "attack_d",
         "gap",
     }
+
+
+def test_a_list_of_populations_is_a_grid_for_each(tmp_path):
+    letter, adult = {"dataset": "letter", "pool": 100}, {"dataset": "adult", "pool": 200}
+    path = write_grid(tmp_path, population=[letter, adult])
+    grids = read_grids(path)
+    assert [grid.name for grid in grids] == ["tiny-letter", "tiny-adult"]
+    assert [grid.population.pool for grid in grids] == [100, 200]
+    assert grids[0].cells == grids[1].cells
+    with pytest.raises(UserError, match="list of 2"):
+        read_grid(path)
+
+
+@pytest.mark.parametrize("population", [[], [{"dataset": "letter", "pool": 100}] * 2])
+def test_populations_of_a_list_have_names_of_their_own(tmp_path, population):
+    with pytest.raises(UserError, match="population lists"):
+        read_grids(write_grid(tmp_path, population=population))

@@ -130,3 +130,54 @@ def test_an_objective_means_the_same_in_both_engines():
     ours = fitted(dense, task)
     assert same(ours, fitted(autograd, task), atol=1e-5)
     assert not same(ours, fitted(dense, dataclasses.replace(task, objective=None)), atol=1e-3)
+
+
+@pytest.mark.parametrize("mechanism", [None, Mechanism(max_grad_norm=0.2, noise_multiplier=0.0)])
+def test_adam_is_torchs(mechanism):
+    task = whole_batches(task_of(mechanism=mechanism))
+    recipe = dataclasses.replace(FULL, optimizer="adam", lr=0.05)
+    task = dataclasses.replace(task, recipe=recipe)
+    ours, theirs = fitted(dense, task), fitted(autograd, task)
+    assert same(ours, theirs, atol=1e-4)
+    sgd = dataclasses.replace(task, recipe=dataclasses.replace(recipe, optimizer="sgd"))
+    assert not same(ours, fitted(dense, sgd), atol=1e-2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_model_stops_at_the_first_epoch_that_is_accurate_enough(engine):
+    task = task_of()
+    task = dataclasses.replace(task, sampling=task.sampling._replace(steps=40), checkpoints=(40,))
+    data, scores = task.data, []
+    for step in range(1, 41):
+        after = engine.fit(dataclasses.replace(task, checkpoints=(step, 40)))[step]
+        outputs = engine.logits(
+            NET, after, data.reference_inputs, shape=TABLE, n_classes=CLASSES
+        ).argmax(-1)
+        scores.append((outputs == data.reference_targets).double().mean(1))
+    least = float(torch.stack(scores)[15].median())
+    recipe = dataclasses.replace(task.recipe, stop_accuracy=least)
+    released = fitted(engine, dataclasses.replace(task, recipe=recipe))
+    for model in range(3):
+        reached = [step for step in range(40) if scores[step][model] >= least]
+        first = reached[0] + 1 if reached else 40
+        expected = engine.fit(dataclasses.replace(task, checkpoints=(first, 40)))[first]
+        for name, value in expected.items():
+            assert torch.allclose(released[name][model], value[model], atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_patience_may_watch_the_members(engine):
+    task = task_of()
+    task = dataclasses.replace(task, sampling=task.sampling._replace(steps=30), checkpoints=(30,))
+    fitted_by = {
+        monitor: fitted(
+            engine,
+            dataclasses.replace(
+                task, recipe=dataclasses.replace(task.recipe, patience=2, monitor=monitor)
+            ),
+        )
+        for monitor in ("reference", "members")
+    }
+    # The members' loss goes on falling long after the other one has turned.
+    assert same(fitted_by["members"], fitted(engine, task), atol=0.5)
+    assert not same(fitted_by["members"], fitted_by["reference"], atol=1e-3)

@@ -1,0 +1,51 @@
+"""Data augmentation: every step sees other copies of its images."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Generator, Tensor
+
+from dpbench.component import register
+from dpbench.defenses.base import Defense
+from dpbench.errors import UserError
+from dpbench.training.shifts import random_shifts
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Defense):
+    """Shifts every image at random, and mirrors it if asked, anew at every step.
+
+    It lowers the confidence in any one copy, and makes the model right around its members: an
+    attack that asks about shifted copies finds more, not less (Choquette-Choo et al. 2021, section
+    5.3). Images only.
+
+    Attributes:
+        pixels: Largest shift in each direction; what it uncovers repeats the edge.
+        flip: Mirror half of the images, left to right.
+    """
+
+    reference: ClassVar[str] = (
+        "Choquette-Choo et al. 2021, Label-Only Membership Inference Attacks, section 5.3"
+    )
+    adaptive_attacks: ClassVar = ("augmentation", {"lira": {"queries": 5}})
+
+    pixels: Annotated[int, Field(ge=0)] = 1
+    flip: bool = False
+
+    def augment(
+        self, inputs: Tensor, targets: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Moves a batch `(K, B, channels, height, width)`.
+
+        Raises:
+            UserError: The inputs are not images.
+        """
+        if inputs.dim() != 5:
+            raise UserError(
+                f"augmentation: inputs of shape {tuple(inputs.shape[2:])} are not images",
+                allowed="data sets of images",
+            )
+        moved = random_shifts(inputs, generator, pixels=self.pixels, flip=self.flip)
+        return moved, targets

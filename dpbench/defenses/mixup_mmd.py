@@ -1,0 +1,125 @@
+"""Mixup with a penalty on how far members' outputs lie from others'."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from dpbench.component import register
+from dpbench.defenses.base import Defense
+from dpbench.defenses.mixup import Mixup
+from dpbench.errors import UserError
+from dpbench.training.recipe import NonNegative, Positive
+from dpbench.training.task import Objective, Setting, Step
+
+_GAP = 0.03
+"""Accuracy by which members must be ahead of others before the penalty acts."""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class MixupMmd(Defense):
+    """Mixup, and `weight * MMD²` between the outputs of a batch and of public examples like it.
+
+    Li, Li & Ribeiro 2021, section 4: while the training accuracy is three points or more above the
+    accuracy on held-out data, the maximum mean discrepancy (Gaussian kernel of bandwidth 1) between
+    the softmax outputs of the batch and those of as many held-out examples of the same classes is
+    added to the loss. The held-out side is public here, and has no gradient, as in the released
+    code. That code takes the penalty's steps in a pass of their own after each epoch; here it is
+    part of every step of the next epoch, and not of the last one.
+
+    Attributes:
+        weight: Of the penalty.
+        alpha: Of mixup; see `mixup`.
+    """
+
+    reference: ClassVar[str] = (
+        "Li, Li & Ribeiro 2021, Membership Inference Attacks and Defenses in Classification Models"
+    )
+    mixes_examples: ClassVar[bool] = True
+
+    weight: NonNegative = 3.0
+    alpha: Positive = 1.0
+
+    def augment(
+        self, inputs: Tensor, targets: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mixes a batch."""
+        return Mixup(alpha=self.alpha).augment(inputs, targets, generator)
+
+    def objective(self, setting: Setting) -> Objective:
+        """Returns the loss.
+
+        Raises:
+            UserError: There are no public examples.
+        """
+        if not len(setting.data.reference_inputs):
+            raise UserError(
+                "mixup_mmd: the reference set is empty",
+                next_step="set population.reference to 1000 or more",
+            )
+        held_out = _HeldOut(setting)
+        per_epoch = max(1, round(setting.sampling.steps_per_epoch))
+        last = setting.sampling.steps - per_epoch
+
+        def losses(step: Step) -> Tensor:
+            if step.number % per_epoch == 1 or per_epoch == 1:
+                held_out.look()
+            loss = self.loss(step.logits, step.targets)
+            if step.number > last or not bool(held_out.ahead.any()):
+                return loss
+            others = held_out.like(step.targets.argmax(-1))
+            penalty = squared_mmd(step.logits.softmax(-1), others)
+            return loss + (self.weight * held_out.ahead * penalty)[:, None]
+
+        return losses
+
+
+class _HeldOut:
+    """What K models make of the public examples, as of the last epoch's end."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        labels = setting.data.reference_targets.to(setting.generator.device)
+        self._labels = labels
+        order = labels.argsort(stable=True)
+        counts = torch.bincount(labels, minlength=setting.n_classes)
+        self._order, self._counts = order, counts
+        self._starts = counts.cumsum(0) - counts
+        self.ahead = torch.zeros(setting.models, device=labels.device)
+
+    def look(self) -> None:
+        """Compares the models' accuracies on members and on public examples."""
+        data, members = self._setting.data, self._setting.members.float()
+        known = data.targets.argmax(-1) if data.targets.is_floating_point() else data.targets
+        right = (self._setting.predict(data.inputs).argmax(-1) == known).float()
+        inside = (right * members).sum(1) / members.sum(1)
+        public = self._setting.predict(data.reference_inputs).argmax(-1) == self._labels
+        self.ahead = (inside - public.float().mean(1) >= _GAP).float()
+
+    def like(self, classes: Tensor) -> Tensor:
+        """Returns outputs `(K, B, C)` on random public examples of given classes `(K, B)`.
+
+        A class of which there is no public example is stood in for by any.
+        """
+        generator = self._setting.generator
+        draws = torch.rand(classes.shape, generator=generator, device=classes.device)
+        counts = self._counts[classes]
+        within = self._starts[classes] + (draws * counts).long()
+        anywhere = (draws * len(self._labels)).long()
+        rows = self._order[torch.where(counts > 0, within, anywhere)]
+        distinct, places = torch.unique(rows, return_inverse=True)
+        outputs = self._setting.predict(self._setting.data.reference_inputs[distinct]).softmax(-1)
+        return outputs.gather(1, places[..., None].expand(-1, -1, outputs.shape[-1]))
+
+
+def squared_mmd(some: Tensor, others: Tensor) -> Tensor:
+    """Returns the squared discrepancy `(K,)` of samples `(K, B, C)`: V-statistic, bandwidth 1."""
+
+    def mean_kernel(left: Tensor, right: Tensor) -> Tensor:
+        distances = (left[:, :, None] - right[:, None]).square().sum(-1)
+        return (-distances / 2).exp().mean((1, 2))
+
+    both = mean_kernel(some, some) + mean_kernel(others, others)
+    return both - 2 * mean_kernel(some, others)

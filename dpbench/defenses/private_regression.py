@@ -1,0 +1,115 @@
+"""What output and objective perturbation share: softmax regression on inputs of bounded norm."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from dpbench.defenses.base import Defense
+from dpbench.errors import UserError
+from dpbench.models import Softmax
+from dpbench.models.base import Architecture
+from dpbench.seeds import seed_for
+from dpbench.training.convex import Regression
+from dpbench.training.recipe import Positive
+from dpbench.training.task import Progress, Snapshots, Task, Weights
+
+INPUT_NORM = math.sqrt(2)
+"""Of an input of norm 1 with its constant one."""
+
+SENSITIVITY = math.sqrt(2) * INPUT_NORM
+"""Largest norm of one example's gradient, `|p - y| |x|`, in softmax regression."""
+
+TOLERANCE = 1e-4
+"""Norm of the gradient at a minimiser, in units of what one example can contribute to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateRegression(Defense):
+    """Softmax regression whose minimiser is private; not for other networks.
+
+    Inputs are scaled down to norm 1, in training and in every query; the objective is divided by
+    the expected number N of members, never by their number.
+
+    Attributes:
+        epsilon: Of the claim.
+        delta: Of the claim.
+        weight_decay: λ of the objective `mean loss + λ/2 |W|²`, over all parameters.
+    """
+
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    weight_decay: Positive = 0.01
+
+    @property
+    def keeps_claim(self) -> bool:
+        """Its own training is what it claims for."""
+        return True
+
+    def remodel(self, architecture: Architecture) -> Architecture:
+        """Returns softmax regression, whatever the grid's network is."""
+        return Softmax()
+
+    def represent(self, inputs: Tensor) -> Tensor:
+        """Flattens inputs and scales those longer than 1 down to 1."""
+        flat = inputs.flatten(1)
+        lengths = flat.square().sum(1, keepdim=True).sqrt()
+        return flat / lengths.clamp(min=1.0)
+
+    def train(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
+        """Minimises for all models at once, and adds what makes the result private.
+
+        Raises:
+            UserError: Another defense changes the objective, which the proof is about.
+        """
+        if task.loss or task.objective or task.augment or task.regularise:
+            raise UserError(
+                f"{self.name} cannot be composed with a defense that changes its objective",
+                next_step=f"set {self.name}.weight_decay, or compose it with a release stage",
+            )
+        weights = self._private(task)
+        progress(1.0)
+        return dict.fromkeys(task.checkpoints, _as_softmax(task, weights))
+
+    @abstractmethod
+    def _private(self, task: Task) -> Tensor:
+        """Returns private weights `(K, d, C)` float64; the last input is the constant one."""
+
+    def _problem(self, task: Task, **changes: Any) -> Regression:
+        inputs = task.data.inputs.double()
+        ones = inputs.new_ones(len(inputs), 1)
+        expected = task.sampling.batch / task.sampling.rate
+        problem = Regression(
+            inputs=torch.cat([inputs, ones], 1),
+            labels=task.data.targets,
+            members=task.members,
+            denominator=expected,
+            decay=self.weight_decay,
+            tilt=None,
+            radius=INPUT_NORM,
+            n_classes=task.n_classes,
+        )
+        return problem._replace(**changes)
+
+
+def normal(task: Task, name: str, *shape: int) -> Tensor:
+    """Returns standard normal numbers `(K, *shape)` float64, each model's its own."""
+    rows = []
+    for model in task.models:
+        generator = Generator().manual_seed(seed_for(task.seed, name, model))
+        rows.append(torch.randn(*shape, generator=generator, dtype=torch.float64))
+    return torch.stack(rows)
+
+
+def _as_softmax(task: Task, weights: Tensor) -> Weights:
+    assert isinstance(task.architecture, Softmax)
+    (layer,) = task.architecture.layers(task.shape, task.n_classes)
+    matrix = weights.float().transpose(1, 2)
+    return {
+        f"{layer.linear}.weight": matrix[..., :-1].contiguous(),
+        f"{layer.linear}.bias": matrix[..., -1].contiguous(),
+    }
