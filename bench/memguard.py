@@ -1,4 +1,4 @@
-"""What MemGuard hides at every budget, and from whom.
+"""What MemGuard hides at every budget, and from whom; other masks beside it.
 
     dpbench run grids/location-memguard.yaml
     python -m bench.memguard [DIR]    # default results/location-memguard; writes its page
@@ -47,15 +47,19 @@ def _lines(run: Run) -> list[str]:
 
 
 def _cells(run: Run) -> list[tuple[str, str]]:
-    """Returns the cells with what they are called here, from no mask to the ideal one."""
+    """Returns the cells with what they are called here: budgets from none up, then other masks."""
     budgets = {
         row.cell: json.loads(row.params)["budget"]
         for row in run.cells.itertuples()
         if row.defense == "memguard"
     }
     masked = sorted(budgets, key=budgets.__getitem__)
-    ideal = [(cell, "ideal") for cell in run.cells["cell"] if cell.startswith("label_only")]
-    return [("none", "0"), *((cell, f"{budgets[cell]:g}") for cell in masked), *ideal]
+    others = [cell for cell in run.cells["cell"] if cell != "none" and cell not in budgets]
+    return [
+        ("none", "0"),
+        *((cell, f"{budgets[cell]:g}") for cell in masked),
+        *((cell, f"`{cell}`") for cell in others),
+    ]
 
 
 if __name__ == "__main__":

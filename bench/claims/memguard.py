@@ -24,7 +24,7 @@ from dpbench.attacks.jia import Jia, Layers, forward
 from dpbench.grid.run import Run
 from dpbench.seeds import rng_for
 
-GRID, MASKED = "location-memguard", "memguard(epochs=100)"
+GRID, MASKED = "location-memguard", "memguard"
 PUBLISHED = Jia()
 NEAR_A_GUESS, MOST = 0.55, 0.5
 
