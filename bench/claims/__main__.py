@@ -20,6 +20,7 @@ from bench.claims import (
     labels,
     linear,
     masks,
+    memguard,
     score_attacks,
     white_box,
 )
@@ -34,7 +35,9 @@ NAMES = {
     "adult": "Adult",
     "cifar10": "CIFAR-10",
 }
-PARTS = (score_attacks, masks, labels, linear, few_models, white_box, canaries, augmented)
+PARTS = (
+    score_attacks, masks, memguard, labels, linear, few_models, white_box, canaries, augmented,
+)  # fmt: skip
 
 
 def main() -> None:

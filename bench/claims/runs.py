@@ -42,6 +42,10 @@ class Study:
         """Returns the run of a data set's own grid."""
         return self._run(data, read_document(find_grid(OWN_GRID[data])))
 
+    def grid(self, name: str) -> Run:
+        """Returns the run of a shipped grid as it is."""
+        return self._run(name, read_document(find_grid(name)))
+
     def variant(self, name: str, data: str, *, label: str = "", **population: Any) -> Run:
         """Returns the run of the grid `claims-NAME` on a data set.
 

@@ -60,14 +60,20 @@ class Jia(Attack):
         shadows = targets if view.shadows is view.target else _sorted(view.shadows.scores())
         scores = np.empty(view.members.shape)
         for scored, taught_by in halves(len(scores)):
-            teachers = taught_by[: self.shadows]
-            lessons, bits = shadows[teachers].reshape(-1, shadows.shape[2]), view.members[teachers]
-            layers = self._taught(lessons, bits.ravel(), view.rng)
+            layers = self.taught(shadows[taught_by], view.members[taught_by], view.rng)
             scores[scored] = [forward(layers, targets[model])[-1][:, 0] for model in scored]
         return scores
 
-    def _taught(self, lessons: Floats, bits: Bools, rng: np.random.Generator) -> Layers:
-        """Returns the layers of a network, trained on the log-loss of examples `(N, C)`."""
+    def taught(self, shadows: Floats, members: Bools, rng: np.random.Generator) -> Layers:
+        """Returns the layers of a network that the first shadows have taught.
+
+        Args:
+            shadows: `(M, n, C)` sorted scores, float32.
+            members: `(M, n)` their bits.
+            rng: Draws the weights and the order of the examples.
+        """
+        lessons = shadows[: self.shadows].reshape(-1, shadows.shape[2])
+        bits = members[: self.shadows].ravel()
         layers = start(lessons.shape[1], rng)
         steps, step = self.epochs * math.ceil(len(lessons) / self.batch), 0
         for _ in range(self.epochs):
@@ -105,11 +111,11 @@ def forward(layers: Layers, inputs: Floats) -> list[Floats]:
     return values
 
 
-def gradients(layers: Layers, inputs: Floats, bits: Bools) -> list[tuple[Floats, Floats]]:
+def gradients(layers: Layers, inputs: Floats, bits: Bools) -> Layers:
     """Returns the gradient of the mean log-loss, laid out like the layers."""
     *below, log_odds = forward(layers, inputs)
     error: Floats = (expit(log_odds) - bits[:, None]) / np.float32(len(bits))
-    found = []
+    found: Layers = []
     for units, (weight, _) in zip(reversed(below), reversed(layers), strict=True):
         found.append((units.T @ error, error.sum(0)))
         error = (error @ weight.T) * (units > 0)

@@ -51,6 +51,7 @@ class MemGuard(Defense):
         "Jia et al. 2019, MemGuard: Defending against Black-Box Membership Inference Attacks via "
         "Adversarial Examples, CCS 2019"
     )
+    adaptive_attacks: ClassVar[tuple[str, ...]] = ("modified_entropy",)
 
     budget: NonNegative = 1.0
     epochs: Annotated[int, Field(ge=1)] = 400

@@ -38,9 +38,7 @@ def test_one_answer_is_the_noisy_vector_clipped_with_the_label_on_top():
 def test_where_all_scores_are_clipped_the_label_still_leads():
     outputs = confidences(4000)
     seen = Noise(scale=1.0).release(outputs, generator=generator())
-    nearly_equal = seen.amax(-1) - seen.amin(-1) < 0.5
     assert torch.equal(seen.argmax(-1), outputs.argmax(-1))
-    assert bool((seen.amax(-1)[nearly_equal] > seen.amin(-1)[nearly_equal]).all())
     assert ((seen.amax(-1) - 2 / 6).abs() < 1e-6).any()  # it happens
 
 
