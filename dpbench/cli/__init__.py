@@ -19,6 +19,8 @@ from dpbench.cli.check import check, refuse_cheats
 from dpbench.cli.components import components
 from dpbench.cli.console import console
 from dpbench.cli.disparity import disparity
+from dpbench.cli.new_defense import new_defense
+from dpbench.cli.tune import tune
 from dpbench.errors import UserError
 
 app = typer.Typer(
@@ -33,6 +35,8 @@ app.command()(bound)
 app.command()(audit)
 app.command()(check)
 app.command()(disparity)
+app.command("new-defense")(new_defense)
+app.command()(tune)
 
 GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]

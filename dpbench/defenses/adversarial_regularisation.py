@@ -10,6 +10,7 @@ from torch import Tensor
 from dpbench.component import register
 from dpbench.defenses.base import Defense
 from dpbench.defenses.inference_network import InferenceNetwork
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
 from dpbench.training.task import Objective, Setting, Step
@@ -37,6 +38,7 @@ class AdversarialRegularisation(Defense):
         "Nasr, Shokri & Houmansadr 2018, Machine Learning with Membership Privacy using "
         "Adversarial Regularization"
     )
+    search: ClassVar = {"alpha": Search(0.5, 20.0)}
     # Song & Mittal 2021 undid its claim with thresholds for each class.
     adaptive_attacks: ClassVar[tuple[str, ...]] = ("malt", "modified_entropy", "gap")
 
@@ -44,7 +46,12 @@ class AdversarialRegularisation(Defense):
     attack_steps: Annotated[int, Field(ge=1)] = 5
     warm_up: NonNegative = 1.0
     lr: Positive = 1e-3
-    width: Annotated[int, Field(ge=16)] = 128
+    width: Annotated[int, Field(ge=16)] = 64
+
+    @property
+    def cost(self) -> float:
+        """A step of h asks the model about as many examples again, and is deeper than most."""
+        return 1 + 3.0 * self.attack_steps
 
     def objective(self, setting: Setting) -> Objective:
         """Returns the model's loss; calling it trains h first.

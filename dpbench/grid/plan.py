@@ -96,8 +96,10 @@ def _is_undefended(defense: Composition) -> bool:
 
 def _in_key(mechanism: Mechanism | None) -> list[float] | None:
     """Returns what a training depends on: a claim alone changes nothing."""
-    clips = mechanism is not None and mechanism.clips
-    return [mechanism.max_grad_norm, mechanism.noise_multiplier] if mechanism and clips else None
+    if mechanism is None or not mechanism.clips:
+        return None
+    copies = [mechanism.multiplicity] if mechanism.multiplicity > 1 else []
+    return [mechanism.max_grad_norm, mechanism.noise_multiplier, *copies]
 
 
 def _can_undo(attack: Attack, defense: Composition) -> bool:

@@ -102,6 +102,7 @@ class _Training:
         self.augmentation = self._generator("augment")
         self.objective = task.objective and task.objective(self._setting())
         self.number = 0
+        self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -165,7 +166,7 @@ class _Training:
             loss_reduction="mean",
             generator=self._generator("noise"),
         )
-        at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat))
+        at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat) // self.copies)
 
         def step(rows: Tensor) -> None:
             parts = torch.split(rows, at_once)
@@ -192,7 +193,11 @@ class _Training:
             # Opacus hooks the first layer too, whose inputs need no gradient; torch warns about it
             # since https://github.com/pytorch/pytorch/pull/155339.
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            torch.autograd.backward(self._losses(rows).sum())
+            torch.autograd.backward(self._losses(rows.repeat_interleave(self.copies)).sum())
+        if self.copies > 1:
+            for parameter in self.trained:
+                copies = parameter.grad_sample.unflatten(0, (-1, self.copies))  # type: ignore[attr-defined]
+                parameter.grad_sample = copies.mean(1)  # type: ignore[attr-defined]
 
     def _losses(self, rows: Tensor) -> Tensor:
         """Returns the training loss of each example `(B,)`."""

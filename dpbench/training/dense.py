@@ -114,10 +114,11 @@ class _Chunk:
             if self.labels.is_floating_point()
             else torch.nn.functional.one_hot(self.labels, task.n_classes).float()
         )
+        self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.net = DenseNet(
             task.architecture.layers(task.shape, task.n_classes),
             models=len(self.models),
-            capacity=self._capacity(),
+            capacity=self._capacity() * self.copies,
             device=self.device,
         )
         self.net.load(_initial(task, rows))
@@ -214,6 +215,7 @@ class _Chunk:
     def _pass(self, batch: Batch) -> None:
         """Forward and backward through one batch; leaves the deltas in the network's buffers."""
         self._number += 1
+        batch = self._copied(batch)
         rows = self.net.input_rows(batch.index.shape[1])
         if batch is not self._gathered:
             torch.index_select(self.inputs, 0, batch.index.reshape(-1), out=rows)
@@ -221,6 +223,13 @@ class _Chunk:
         targets = self._augmented(batch, rows) if self.task.augment else None
         outputs = self.net.forward(self.dropout)
         self.net.backward(self._loss_gradient(outputs, batch, targets))
+
+    def _copied(self, batch: Batch) -> Batch:
+        """Returns a batch with every example's copies side by side."""
+        if self.copies == 1:
+            return batch
+        index = batch.index.repeat_interleave(self.copies, 1)
+        return Batch(index, None)
 
     def _augmented(self, batch: Batch, rows: Tensor) -> Tensor:
         """Changes the gathered inputs in place; returns the targets `(K, B, C)` they now have."""
@@ -288,15 +297,19 @@ class _Chunk:
 
     def _clip(self, batch: Batch, norm: float) -> None:
         """Scales every example's gradient to at most `norm`, and padding to nothing."""
-        if self.task.augment is None:
+        if self.copies > 1:
+            inputs = batch.index
+        elif self.task.augment is None:
             index = batch.index.reshape(-1)
             inputs = self.input_norms.index_select(0, index).view(batch.index.shape)
         else:
             rows = self.net.input_rows(batch.index.shape[1])
             inputs = rows.square().sum(1).view(batch.index.shape)
-        factors = self.net.squared_norms(inputs).rsqrt_().mul_(norm).clamp_(max=1)
+        factors = self.net.squared_norms(inputs, self.copies).rsqrt_().mul_(norm).clamp_(max=1)
         if batch.mask is not None:
             factors.mul_(batch.mask)
+        if self.copies > 1:
+            factors = factors.div_(self.copies).repeat_interleave(self.copies, 1)
         self.net.scale(factors)
 
     def _decay(self, gradient: Tensor) -> None:

@@ -168,12 +168,16 @@ class DenseNet:
             torch.bmm(self._linear_delta(number), self._backward[number], out=below)
             self._deactivate(number - 1, below)
 
-    def squared_norms(self, input_norms: Tensor) -> Tensor:
+    def squared_norms(self, input_norms: Tensor, copies: int = 1) -> Tensor:
         """Returns the squared norm `(K, batch)` of every example's gradient, after `backward`.
 
         Args:
-            input_norms: `(K, batch)` squared norms of the first layer's inputs with their one.
+            input_norms: `(K, batch)` squared norms of the first layer's inputs with their one;
+                looked at for its shape alone where there are copies.
+            copies: So many rows that follow each other are one example, with their mean gradient.
         """
+        if copies > 1:
+            return self._squared_norms_of_means(copies)
         total = torch.zeros_like(input_norms)
         for number, layer in enumerate(self.layers):
             if layer.linear in self.frozen:
@@ -187,6 +191,21 @@ class DenseNet:
                 raw = self._now.deltas[number]
                 total.add_(_squared_norms(raw * norm.normalised)).add_(_squared_norms(raw))
         return total
+
+    def _squared_norms_of_means(self, copies: int) -> Tensor:
+        """The same for means of c copies: `sum_ab (delta_a . delta_b) (x_a . x_b) / c²`."""
+        total = torch.zeros(self.models, self._now.deltas[0].shape[1] // copies).to(self.flat)
+        for number, layer in enumerate(self.layers):
+            if layer.linear in self.frozen:
+                continue
+            products = _gram(self._linear_delta(number), copies)
+            total.add_(products.mul_(_gram(self._now.inputs[number], copies)).sum((2, 3)))
+            norm = self._norms[number]
+            if norm is not None:
+                raw = self._now.deltas[number]
+                for gradient in (raw * norm.normalised, raw):
+                    total.add_(_squared_norms(_grouped(gradient, copies).sum(2)))
+        return total.div_(copies**2)
 
     def scale(self, factors: Tensor) -> None:
         """Multiplies every example's gradient by its factor `(K, batch)`."""
@@ -292,6 +311,16 @@ def softmax(logits: Tensor) -> Tensor:
     if logits.shape[-1] < _VECTOR:
         return logits.transpose(1, 2).contiguous().softmax(1).transpose(1, 2)
     return logits.softmax(-1)
+
+
+def _gram(rows: Tensor, copies: int) -> Tensor:
+    """Returns the inner products `(K, B, c, c)` among the c copies of rows `(K, B c, d)`."""
+    grouped = _grouped(rows, copies)
+    return torch.matmul(grouped, grouped.transpose(2, 3))
+
+
+def _grouped(rows: Tensor, copies: int) -> Tensor:
+    return rows.reshape(len(rows), -1, copies, rows.shape[-1])
 
 
 def _squared_norms(values: Tensor) -> Tensor:

@@ -103,12 +103,14 @@ class Mechanism:
         claim: The whole training as a `dp_accounting.DpEvent` under add/remove adjacency, or None
             when nothing is claimed.
         delta: The delta at which the claim is reported.
+        multiplicity: Copies of an example, each augmented on its own, whose mean gradient is g_i.
     """
 
     max_grad_norm: float = math.inf
     noise_multiplier: float = 0.0
     claim: Any = None
     delta: float = 0.0
+    multiplicity: int = 1
 
     @property
     def clips(self) -> bool:

@@ -181,3 +181,43 @@ def test_patience_may_watch_the_members(engine):
     # The members' loss goes on falling long after the other one has turned.
     assert same(fitted_by["members"], fitted(engine, task), atol=0.5)
     assert not same(fitted_by["members"], fitted_by["reference"], atol=1e-3)
+
+
+@pytest.mark.parametrize("net", [NET, MLP(hidden=(8,), layer_norm=True, activation="tanh")])
+def test_copies_of_an_example_are_one_gradient(net):
+    """Both engines against a slow loop: the mean gradient of the copies, clipped, then summed."""
+    norm, copies = 0.4, 3
+    mechanism = Mechanism(max_grad_norm=norm, noise_multiplier=0.0, multiplicity=copies)
+
+    def augment(inputs, targets, generator):
+        scales = torch.tensor([1.0, -0.5, 2.0]).repeat(inputs.shape[1] // copies)
+        return inputs * scales[:, None], targets
+
+    recipe = dataclasses.replace(FULL, momentum=0.0, weight_decay=0.0)
+    task = make_task(net, TABLE, recipe, models=(0, 1), mechanism=mechanism, augment=augment)
+    size = torch.ones(2, N, dtype=torch.bool)
+    task = dataclasses.replace(task, checkpoints=(1,), members=size)
+    task = dataclasses.replace(task, sampling=task.sampling._replace(steps=1))
+    start = engine_start(task)
+    for model in range(2):
+        module = net.build(TABLE, CLASSES, torch.Generator())
+        module.load_state_dict({name: value[model] for name, value in start.items()})
+        total = {name: torch.zeros_like(value) for name, value in module.named_parameters()}
+        for x, y in zip(task.data.inputs, task.data.targets, strict=True):
+            loss = 0.0
+            for scale in (1.0, -0.5, 2.0):
+                loss = loss + functional.cross_entropy(module(scale * x[None]), y[None]) / copies
+            gradients = torch.autograd.grad(loss, list(module.parameters()))
+            length = torch.cat([one.flatten() for one in gradients]).norm()
+            factor = min(1.0, norm / float(length))
+            for name, gradient in zip(total, gradients, strict=True):
+                total[name] += factor * gradient
+        for engine in ENGINES:
+            after = fitted(engine, task)
+            for name, value in module.named_parameters():
+                expected = value - FULL.lr * total[name] / task.sampling.batch
+                assert torch.allclose(after[name][model], expected, atol=1e-5), engine.__name__
+
+
+def engine_start(task):
+    return dense._initial(task, slice(None))
