@@ -29,6 +29,7 @@ class Noise(Defense):
     """
 
     name: ClassVar[str] = "noise"
+    version: ClassVar[int] = 2
     reference: ClassVar[str] = "Jia et al. 2019, MemGuard, section 2.3 (random noise baseline)"
     search: ClassVar = {"scale": Search(0.01, 0.5)}
     randomised: ClassVar[bool] = True
