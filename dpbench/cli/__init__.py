@@ -20,6 +20,7 @@ from dpbench.cli.components import components
 from dpbench.cli.console import console
 from dpbench.cli.disparity import disparity
 from dpbench.cli.new_defense import new_defense
+from dpbench.cli.tune import tune
 from dpbench.errors import UserError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(audit)
 app.command()(check)
 app.command()(disparity)
 app.command("new-defense")(new_defense)
+app.command()(tune)
 
 GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]

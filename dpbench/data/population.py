@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -34,6 +34,9 @@ class PopulationSpec(Settings):
         average_pool: Side of the blocks over which images are averaged; 2 halves their resolution.
         classes: Keep only these labels, relabelled 0..k-1 in this order.
         canaries: Replace part of the pool by canaries, and audit only those.
+        part: `tuning` plays another game with the reference set alone: half of it is the pool, a
+            quarter the test set, a quarter the reference set. What is chosen there has seen neither
+            the pool nor the test set of `evaluation`.
     """
 
     dataset: str
@@ -44,6 +47,7 @@ class PopulationSpec(Settings):
     average_pool: Annotated[int, Field(ge=1)] = 1
     classes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     canaries: Canaries | None = None
+    part: Literal["evaluation", "tuning"] = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,8 +111,10 @@ def load_population(spec: PopulationSpec, *, seed: int, data_dir: Path | None) -
     raw = _reduced(_dataset(spec).load(data_folder(data_dir)), spec)
     inputs, labels = _joined(raw)
     part = _split(inputs, spec, n_train=len(raw.train_y), seed=seed)
+    if spec.part == "tuning":
+        part = _tuning(part.reference)
     scaling = Scaling.fit(inputs[part.reference], binary=raw.binary, is_image=raw.is_image)
-    everyone = np.ones(spec.pool, dtype=bool)
+    everyone = np.ones(len(part.pool), dtype=bool)
     pool = Planted(scaling.apply(inputs[part.pool]), labels[part.pool], everyone)
     if spec.canaries is not None:
         pool = plant(
@@ -230,6 +236,26 @@ def _split(inputs: Array, spec: PopulationSpec, *, n_train: int, seed: int) -> S
         test=spec.test,
         reference=spec.reference,
         seed=seed,
+    )
+
+
+def _tuning(reference: Ints) -> Split:
+    """Splits a reference set, which is in random order, into the three parts of a smaller game.
+
+    Raises:
+        UserError: It is too small.
+    """
+    half = len(reference) // 2
+    quarter = half // 2
+    if quarter < MIN_REFERENCE:
+        raise UserError(
+            f"population.reference: {len(reference)} public examples are too few to tune on",
+            allowed=f"at least {4 * MIN_REFERENCE}",
+        )
+    return Split(
+        pool=reference[:half],
+        test=reference[half : half + quarter],
+        reference=reference[half + quarter :],
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from dpbench.component import register
 from dpbench.defenses.base import Defense
 from dpbench.defenses.inference_network import InferenceNetwork
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
 from dpbench.training.task import Objective, Setting, Step
@@ -37,6 +38,7 @@ class AdversarialRegularisation(Defense):
         "Nasr, Shokri & Houmansadr 2018, Machine Learning with Membership Privacy using "
         "Adversarial Regularization"
     )
+    search: ClassVar = {"alpha": Search(0.5, 20.0)}
     # Song & Mittal 2021 undid its claim with thresholds for each class.
     adaptive_attacks: ClassVar[tuple[str, ...]] = ("malt", "modified_entropy", "gap")
 

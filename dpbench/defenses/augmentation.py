@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Choice
 from dpbench.errors import UserError
 from dpbench.training.shifts import random_shifts
 
@@ -29,6 +30,7 @@ class Augmentation(Defense):
     reference: ClassVar[str] = (
         "Choquette-Choo et al. 2021, Label-Only Membership Inference Attacks, section 5.3"
     )
+    search: ClassVar = {"pixels": Choice((1, 2, 3))}
     adaptive_attacks: ClassVar = ("augmentation", {"lira": {"queries": 5}})
 
     pixels: Annotated[int, Field(ge=0)] = 1

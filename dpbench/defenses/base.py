@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from dpbench.component import Component
+from dpbench.defenses.search import Choice, Search
 from dpbench.models.base import Architecture
 from dpbench.training.fit import fit
 from dpbench.training.recipe import Recipe, Sampling
@@ -73,6 +74,8 @@ class Defense(Component):
         randomised: `release` takes a `generator` keyword and uses it.
         mixes_examples: `augment` lets one example change another, so gradients cannot be clipped.
         repeats: How often an informed adversary asks the same query, to average random answers.
+        search: Where `dpbench tune` looks for its strengths: field name to interval or choice. What
+            is not searched takes its default.
         adaptive_attacks: Attacks that fit this defense, as a grid writes them: a name, or
             `{name: fields}`. An adaptive adversary always runs them.
     """
@@ -84,6 +87,7 @@ class Defense(Component):
     mixes_examples: ClassVar[bool] = False
     repeats: ClassVar[int] = 1
     adaptive_attacks: ClassVar[tuple[str | Mapping[str, Any], ...]] = ()
+    search: ClassVar[Mapping[str, Search | Choice]] = {}
 
     @property
     def keeps_claim(self) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 
 
 @register
@@ -30,6 +31,7 @@ class ConvexConcaveLoss(Defense):
         "Liu, Feng, Zhuang, Cao & Wei 2024, Mitigating Privacy Risk in Membership Inference by "
         "Convex-Concave Loss"
     )
+    search: ClassVar = {"alpha": Search(0.0, 1.0, "linear")}
 
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     concave: Literal["exponential", "quadratic"] = "exponential"

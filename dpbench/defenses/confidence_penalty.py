@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
 
 
@@ -23,6 +24,7 @@ class ConfidencePenalty(Defense):
         "Pereyra et al. 2017, Regularizing Neural Networks by Penalizing Confident Output "
         "Distributions; as a defense: Chen, Yu & Fritz 2022, RelaxLoss, section 5"
     )
+    search: ClassVar = {"alpha": Search(0.03, 3.0)}
 
     alpha: NonNegative = 0.1
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit, predict
@@ -35,6 +36,10 @@ class Distillation(Defense):
         "Hinton, Vinyals & Dean 2015, Distilling the Knowledge in a Neural Network; as a defense: "
         "Chen, Yu & Fritz 2022, RelaxLoss, section 5"
     )
+    search: ClassVar = {
+        "temperature": Search(1.0, 10.0),
+        "alpha": Search(0.1, 1.0, "linear"),
+    }
 
     temperature: Positive = 10.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit, predict
@@ -36,6 +37,7 @@ class Dmp(Defense):
         "Shejwalkar & Houmansadr 2021, Membership Privacy for Machine Learning Models Through "
         "Knowledge Transfer"
     )
+    search: ClassVar = {"share": Search(0.1, 1.0, "linear")}
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     temperature: Positive = 1.0

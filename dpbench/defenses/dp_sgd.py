@@ -10,6 +10,7 @@ from pydantic import Field
 from dpbench import privacy
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import Positive, Recipe, Sampling
 from dpbench.training.task import Mechanism
@@ -68,6 +69,7 @@ class DpSgd(Defense):
 
     name: ClassVar[str] = "dp_sgd"
     reference: ClassVar[str] = "Abadi et al. 2016, Deep Learning with Differential Privacy"
+    search: ClassVar = {"epsilon": Search(0.5, 1e4)}
 
     epsilon: Annotated[float, Field(gt=0)] | None = None
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.models.base import Architecture
 
@@ -21,6 +22,7 @@ class Dropout(Defense):
     """
 
     reference: ClassVar[str] = "Srivastava et al. 2014; Salem et al. 2019, ML-Leaks, section VI-A"
+    search: ClassVar = {"rate": Search(0.1, 0.9, "linear")}
 
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.5
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import Positive, Recipe
 
@@ -32,6 +33,7 @@ class EarlyStopping(Defense):
     reference: ClassVar[str] = (
         "Song & Mittal 2021, Systematic Evaluation of Privacy Risks, section 4"
     )
+    search: ClassVar = {"epochs": Search(0.5, 20.0)}
 
     epochs: Positive | None = None
     patience: Annotated[int, Field(ge=1)] | None = None

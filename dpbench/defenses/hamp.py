@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
 
 _HALVINGS = 60
@@ -37,6 +38,7 @@ class Hamp(Defense):
         "Chen & Pattabiraman 2024, Overconfidence is a Dangerous Thing: Mitigating Membership "
         "Inference Attacks by Enforcing Less Confident Prediction"
     )
+    search: ClassVar = {"gamma": Search(0.3, 0.99, "linear")}
     # Aerni et al. 2024: labels leak what the confidences no longer show.
     adaptive_attacks: ClassVar[tuple[str, ...]] = ("gap", "label_lira", "noise_robustness")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from dpbench.component import register
 from dpbench.defenses.base import Defense
 from dpbench.defenses.l2 import kernels
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
 from dpbench.training.task import Weights
 
@@ -28,6 +29,7 @@ class L1(Defense):
     reference: ClassVar[str] = (
         "Choquette-Choo et al. 2021, Label-Only Membership Inference Attacks, section 5.4"
     )
+    search: ClassVar = {"weight": Search(1e-5, 1e-2)}
 
     weight: NonNegative
 

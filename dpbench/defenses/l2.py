@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative, Recipe
 from dpbench.training.task import Weights
 
@@ -26,6 +27,7 @@ class L2(Defense):
 
     name: ClassVar[str] = "l2"
     reference: ClassVar[str] = "Shokri et al. 2017, Membership Inference Attacks, section VIII-B"
+    search: ClassVar = {"weight_decay": Search(1e-4, 0.3)}
 
     weight_decay: NonNegative
     convention: Literal["torch", "keras"] = "torch"

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit
@@ -36,6 +37,7 @@ class LabelDp(Defense):
 
     name: ClassVar[str] = "label_dp"
     reference: ClassVar[str] = "Ghazi et al. 2021, Deep Learning with Label Differential Privacy"
+    search: ClassVar = {"epsilon": Search(0.3, 8.0)}
 
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     corrected: bool = False

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Choice
 
 # The margin by which the flat form marks the predicted label (papers.md 2.3, "strongest MemGuard").
 _MARGIN = 1e-3
@@ -27,6 +28,7 @@ class LabelOnly(Defense):
     reference: ClassVar[str] = (
         "Choquette-Choo et al. 2021, Label-Only Membership Inference, section 5"
     )
+    search: ClassVar = {"form": Choice(("one_hot", "flat"))}
 
     form: Literal["one_hot", "flat"] = "one_hot"
 

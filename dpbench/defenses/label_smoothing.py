@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 
 
 @register
@@ -26,6 +27,7 @@ class LabelSmoothing(Defense):
         "Szegedy et al. 2016, Rethinking the Inception Architecture; as a defense: Chen, Yu & "
         "Fritz 2022, RelaxLoss, section 5"
     )
+    search: ClassVar = {"epsilon": Search(0.05, 0.9, "linear")}
 
     epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.1
 

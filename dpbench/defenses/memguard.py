@@ -11,6 +11,7 @@ from torch import Tensor
 from dpbench.component import register
 from dpbench.defenses.base import Defense, Serving, State
 from dpbench.defenses.membership_classifier import Lesson, MembershipClassifier
+from dpbench.defenses.search import Choice
 from dpbench.training.recipe import NonNegative, Positive
 
 # The published constants (papers.md 2.3): weights of the three terms, length of a step, and when
@@ -51,6 +52,7 @@ class MemGuard(Defense):
         "Jia et al. 2019, MemGuard: Defending against Black-Box Membership Inference Attacks via "
         "Adversarial Examples, CCS 2019"
     )
+    search: ClassVar = {"budget": Choice((0.3, 0.5, 0.7, 1.0))}
     adaptive_attacks: ClassVar[tuple[str, ...]] = ("modified_entropy",)
 
     budget: NonNegative = 1.0

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import Positive
 
 
@@ -27,6 +28,7 @@ class Mixup(Defense):
         "Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization; as a defense: Li, Li & "
         "Ribeiro 2021, section 4.2"
     )
+    search: ClassVar = {"alpha": Search(0.1, 4.0)}
     mixes_examples: ClassVar[bool] = True
 
     alpha: Positive = 1.0

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from dpbench.component import register
 from dpbench.defenses.base import Defense
 from dpbench.defenses.mixup import Mixup
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
 from dpbench.training.task import Objective, Setting, Step
@@ -37,6 +38,7 @@ class MixupMmd(Defense):
     reference: ClassVar[str] = (
         "Li, Li & Ribeiro 2021, Membership Inference Attacks and Defenses in Classification Models"
     )
+    search: ClassVar = {"weight": Search(0.3, 30.0)}
     mixes_examples: ClassVar[bool] = True
 
     weight: NonNegative = 3.0

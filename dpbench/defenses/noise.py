@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
 
 _FLOOR = 1e-12
@@ -28,7 +29,9 @@ class Noise(Defense):
     """
 
     name: ClassVar[str] = "noise"
+    version: ClassVar[int] = 2
     reference: ClassVar[str] = "Jia et al. 2019, MemGuard, section 2.3 (random noise baseline)"
+    search: ClassVar = {"scale": Search(0.01, 0.5)}
     randomised: ClassVar[bool] = True
     repeats: ClassVar[int] = 64
 

@@ -14,6 +14,7 @@ from dpbench.defenses.private_regression import (
     PrivateRegression,
     normal,
 )
+from dpbench.defenses.search import Search
 from dpbench.training.convex import minimise
 from dpbench.training.recipe import Sampling
 from dpbench.training.task import Mechanism, Task
@@ -52,6 +53,10 @@ class ObjectivePerturbation(PrivateRegression):
         "Kifer, Smith & Thakurta 2012, Private Convex Empirical Risk Minimization; Iyengar et al. "
         "2019, Towards Practical Differentially Private Convex Optimization"
     )
+    search: ClassVar = {
+        "epsilon": Search(1.0, 1000.0),
+        "weight_decay": Search(1e-3, 1.0),
+    }
 
     def mechanism(self, sampling: Sampling) -> Mechanism:
         """Returns the claim, one (epsilon, delta)."""

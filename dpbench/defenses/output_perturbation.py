@@ -8,6 +8,7 @@ from torch import Tensor
 from dpbench import privacy
 from dpbench.component import register
 from dpbench.defenses.private_regression import SENSITIVITY, TOLERANCE, PrivateRegression, normal
+from dpbench.defenses.search import Search
 from dpbench.training.convex import minimise
 from dpbench.training.recipe import Sampling
 from dpbench.training.task import Mechanism, Task
@@ -28,6 +29,10 @@ class OutputPerturbation(PrivateRegression):
         "Chaudhuri, Monteleoni & Sarwate 2011, Differentially Private Empirical Risk Minimization, "
         "algorithm 1"
     )
+    search: ClassVar = {
+        "epsilon": Search(1.0, 1000.0),
+        "weight_decay": Search(1e-3, 1.0),
+    }
 
     def mechanism(self, sampling: Sampling) -> Mechanism:
         """Returns the claim."""

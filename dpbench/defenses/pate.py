@@ -11,6 +11,7 @@ from torch.nn import functional
 from dpbench import privacy
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit, predict
@@ -40,6 +41,7 @@ class Pate(Defense):
     """
 
     reference: ClassVar[str] = "Papernot et al. 2018, Scalable Private Learning with PATE"
+    search: ClassVar = {"epsilon": Search(1.0, 1000.0)}
 
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense, Serving, State
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative, Positive
 
 # The code layer in the middle is linear: few ReLUs may all be dead, and pass nothing on.
@@ -42,6 +43,7 @@ class Purification(Defense):
         "Yang et al. 2020, Defending Model Inversion and Membership Inference Attacks via "
         "Prediction Purification"
     )
+    search: ClassVar = {"label_weight": Search(0.01, 10.0)}
 
     label_weight: NonNegative = 0.1
     code: Annotated[int, Field(ge=1)] = 4

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
 from dpbench.training.task import Objective, Setting, Step
 
@@ -36,6 +37,7 @@ class RelaxLoss(Defense):
         "Chen, Yu & Fritz 2022, RelaxLoss: Defending Membership Inference Attacks without Losing "
         "Utility"
     )
+    search: ClassVar = {"alpha": Search(0.05, 2.0)}
 
     alpha: NonNegative = 1.0
     upper: Annotated[float, Field(ge=0, le=1)] = 1.0

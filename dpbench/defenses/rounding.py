@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Choice
 
 
 @register
@@ -24,6 +25,7 @@ class Rounding(Defense):
 
     name: ClassVar[str] = "rounding"
     reference: ClassVar[str] = "Shokri et al. 2017, Membership Inference Attacks, section VIII-B"
+    search: ClassVar = {"digits": Choice((1, 2, 3))}
 
     digits: Annotated[int, Field(ge=0, le=7)] = 2
 

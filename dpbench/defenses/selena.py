@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit, predict
@@ -39,6 +40,7 @@ class Selena(Defense):
         "Tang et al. 2022, Mitigating Membership Inference Attacks by Self-Distillation Through a "
         "Novel Ensemble Architecture"
     )
+    search: ClassVar = {"held_out": Search(3, 20, "integer")}
     adaptive_attacks: ClassVar = ("gap", "label_lira")
 
     splits: Annotated[int, Field(ge=2)] = 25

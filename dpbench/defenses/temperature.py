@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Search
 from dpbench.training.recipe import Positive
 
 
@@ -23,6 +24,7 @@ class Temperature(Defense):
 
     name: ClassVar[str] = "temperature"
     reference: ClassVar[str] = "Shokri et al. 2017, Membership Inference Attacks, section VIII-B"
+    search: ClassVar = {"temperature": Search(2.0, 50.0)}
 
     temperature: Positive = 5.0
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Choice
 
 
 @register
@@ -22,6 +23,7 @@ class TopK(Defense):
 
     name: ClassVar[str] = "top_k"
     reference: ClassVar[str] = "Shokri et al. 2017, Membership Inference Attacks, section VIII-B"
+    search: ClassVar = {"k": Choice((1, 2, 3, 5))}
 
     k: Annotated[int, Field(ge=1)] = 3
 

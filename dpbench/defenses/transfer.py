@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dpbench.component import register
 from dpbench.defenses.base import Defense
+from dpbench.defenses.search import Choice
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.features import head_name
@@ -35,6 +36,7 @@ class Transfer(Defense):
         "Choquette-Choo et al. 2021, Label-Only Membership Inference Attacks, section 5.4; with "
         "DP-SGD: Tramer & Boneh 2021"
     )
+    search: ClassVar = {"layers": Choice(("last", "all"))}
 
     layers: Literal["last", "all"] = "last"
     epochs: Positive = 20.0

@@ -15,6 +15,9 @@ from dpbench.report.palette import ALARM, FAINT, QUIET, Look, looks
 from dpbench.report.results import Floats, Results, records, tables
 from dpbench.report.utility_labels import NUMBER, label_cells
 
+_CROWDED = 40
+"""Points beyond which intervals are drawn faintly."""
+
 TITLE = "Which privacy defense is worth the accuracy it costs?"
 CAPTION = (
     "Each point is one defense at one strength. To the right, models are more accurate; lower "
@@ -40,11 +43,13 @@ def utility_privacy(results: Results) -> Figure | None:
         return None
     look = looks(run.families)
     with house_style():
-        figure, (axes,) = canvas(results, TITLE, size=(9.6, 6.0))
+        # As tall as its legend, which has one line for each family and a few more.
+        height = max(6.0, 0.215 * len(run.families) + 2.6)
+        figure, (axes,) = canvas(results, TITLE, size=(9.6 if height == 6.0 else 11.5, height))
         _limit_axes(axes, points)
         _describe(axes, points)
         handles = [
-            _family(axes, rows, look[str(family)])
+            _family(axes, rows, look[str(family)], faint=len(points) > _CROWDED)
             for family, rows in points.groupby("defense", sort=False)
         ]
         handles += [_mark(" ", QUIET, " "), _mark("|", QUIET, "95 % interval", width=1.2)]
@@ -97,7 +102,7 @@ def _describe(axes: Axes, points: pd.DataFrame) -> None:
         axes.axhline(row["advantage"], color=FAINT, linewidth=1.0, zorder=1)
 
 
-def _family(axes: Axes, rows: pd.DataFrame, look: Look) -> Line2D:
+def _family(axes: Axes, rows: pd.DataFrame, look: Look, *, faint: bool) -> Line2D:
     family = str(rows["defense"].iloc[0])
     claimed = bool(np.isfinite(rows["epsilon"]).any())
     x, y = rows["test_accuracy"].to_numpy(), rows["advantage"].to_numpy()
@@ -114,7 +119,8 @@ def _family(axes: Axes, rows: pd.DataFrame, look: Look) -> Line2D:
         markersize=15 if family == "none" else 7,
         markeredgecolor="white",
         markeredgewidth=0.8,
-        elinewidth=1.1,
+        elinewidth=0.7 if faint else 1.1,
+        ecolor=(look.color, 0.4) if faint else None,
         zorder=5 if family == "none" else 4,
     )
     name = "undefended" if family == "none" else drawable(family, limit=32)

@@ -1,0 +1,102 @@
+"""`dpbench tune`: strengths for every defense, with the same effort for each."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dpbench.cli.console import console
+from dpbench.errors import UserError
+
+LOSSES = (0.01, 0.03, 0.1)
+
+
+def tune(
+    grid: Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials for each defense.")] = 12,
+    models: Annotated[int, typer.Option(min=4, help="Models for each trial.")] = 16,
+    accuracy_loss: Annotated[
+        list[float] | None,
+        typer.Option(help="Accuracy that may be lost, from 0 to 1; give it once for each value."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Results folder.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    plugin: Annotated[
+        list[Path] | None, typer.Option("--plugin", help="A Python file with your own components.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
+    ] = None,
+) -> None:
+    """Try as many strengths of every defense, on public data, and write a grid of the best."""
+    from dpbench.grid import runner
+    from dpbench.grid.job import Context
+    from dpbench.grid.shipped import find_grid
+    from dpbench.grid.spec import read_grid
+    from dpbench.grid.store import Store
+    from dpbench.progress import RunProgress
+    from dpbench.tuning.choose import choose
+    from dpbench.tuning.trials import plan_trials
+    from dpbench.tuning.tuned_grid import write_tuned_grid
+
+    losses = _losses(accuracy_loss)
+    evaluated = read_grid(find_grid(grid), plugin or ())
+    planned = plan_trials(evaluated, trials=trials, models=models)
+    folder = out or Path("results") / planned.grid.name
+    context = Context(
+        grid=planned.grid, store=Store(folder / "store"), device=device, data_dir=data_dir
+    )
+    plan = runner.prepare(context, folder)
+    err = Console(stderr=True)
+    err.print(f"{planned.grid.name}: {len(plan.cells)} trials, {len(plan.jobs)} jobs -> {folder}")
+    try:
+        with RunProgress(err) as progress:
+            outcome = runner.execute(
+                context,
+                plan,
+                folder,
+                workers=workers or runner.default_workers(),
+                report=progress,
+            )
+    except KeyboardInterrupt:
+        err.print("interrupted: nothing is lost, the same command goes on from here")
+        raise typer.Exit(130) from None
+    rows = choose(planned, outcome.cells, outcome.attacks, losses)
+    rows.to_csv(folder / "trials.csv", index=False)
+    path = folder / f"{evaluated.name}-tuned.yaml"
+    options = "".join(f" --accuracy-loss {loss:g}" for loss in accuracy_loss or ())
+    command = f"dpbench tune {grid} --trials {trials} --models {models}{options}"
+    count = write_tuned_grid(evaluated, planned, rows, path, command=command)
+    _summary(rows)
+    err.print(f"{count} strengths chosen: dpbench run {path}", markup=False, soft_wrap=True)
+
+
+def _losses(given: list[float] | None) -> tuple[float, ...]:
+    losses = tuple(given or LOSSES)
+    for loss in losses:
+        if not 0 < loss < 1:
+            raise UserError(f"--accuracy-loss {loss:g} is not valid", allowed="between 0 and 1")
+    return losses
+
+
+def _summary(rows: Any) -> None:
+    table = Table("defense", "chosen", "for a loss of", "accuracy", "advantage")
+    for family, own in rows.groupby("family", sort=False):
+        chosen = own[own["chosen_for"] != ""]
+        if chosen.empty:
+            table.add_row(str(family), "none of its trials", "-", "-", "-")
+        for _, row in chosen.iterrows():
+            table.add_row(
+                str(family),
+                row["cell"],
+                row["chosen_for"].replace(" ", ", "),
+                f"{row['accuracy']:.3f}",
+                f"{row['advantage']:.3f}",
+            )
+    console().print(table)
