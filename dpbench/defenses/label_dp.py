@@ -27,7 +27,8 @@ class LabelDp(Defense):
     own. What is private is the label of an example whose features are known, `ε`-DP when one label
     is changed. Membership is not: features are used as they are, and an example that is left out
     leaves no trace at all. So it claims nothing in the game of this benchmark, and is here because
-    its ε is often read as if it did.
+    its ε is often read as if it did. A network that fits noisy labels is sure of its members,
+    whatever it says of them: the attacks to fear are those that do not look at the label.
 
     Attributes:
         epsilon: ε of the labels.
@@ -37,6 +38,7 @@ class LabelDp(Defense):
 
     name: ClassVar[str] = "label_dp"
     reference: ClassVar[str] = "Ghazi et al. 2021, Deep Learning with Label Differential Privacy"
+    adaptive_attacks: ClassVar = ("entropy", "max_confidence")
     search: ClassVar = {"epsilon": Search(0.3, 8.0)}
 
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0

@@ -95,7 +95,7 @@ class PrivateRegression(Defense):
 
 
 def _shortened(inputs: Tensor) -> Tensor:
-    lengths = torch.linalg.vector_norm(inputs, dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(inputs, dim=1, keepdim=True)
     return inputs / lengths.clamp(min=1.0)
 
 

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+import dpbench.attacks  # noqa: F401
+from dpbench.component import REGISTRIES
 from dpbench.defenses import Composition, DpSgd, LabelDp, label_dp
 from dpbench.errors import UserError
 from dpbench.privacy.clopper_pearson import audit_clopper_pearson
 from dpbench.privacy.trials import Trials
 from dpbench.testing import check_defense
+from dpbench.training.fit import predict
 from dpbench.training.task import Task
+from tests.defenses.memorising import memorising_task
 from tests.defenses.private_tasks import SAMPLING, C, D, generator, task_of
 
 
@@ -107,6 +111,17 @@ def test_a_member_is_seen_through_its_features_whatever_its_label():
     assert torch.allclose(along.diagonal(), weights.flatten(1).norm(dim=1), rtol=1e-4)
     assert (along.argmax(1) == torch.tensor([0, 1])).all()
     assert along.diagonal().min() > 0.1
+
+
+def test_epsilon_does_not_bound_who_was_a_member():
+    """A network that fits random labels is sure of its members, whatever it says of them."""
+    defense, task = LabelDp(epsilon=0.1), memorising_task()
+    weights = defense.train(task)[task.checkpoints[-1]]
+    sure = predict(task, weights, task.data.inputs).softmax(-1).max(-1).values
+    guessed = sure > sure.median(1, keepdim=True).values
+    advantage = guessed[task.members].float().mean() - guessed[~task.members].float().mean()
+    assert float(advantage) > 3 * math.tanh(0.1 / 2)
+    assert set(defense.adaptive_attacks) <= set(REGISTRIES["attack"])
 
 
 def test_the_corrected_loss_is_least_at_the_clean_answer():
