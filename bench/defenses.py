@@ -1,6 +1,6 @@
 """What does each defense's training cost, beside the undefended one?
 
-    python -m bench.defenses        # about 10 minutes of one core; prints the table of docs/speed.md
+    python -m bench.defenses    # minutes of one core; prints the table of docs/speed.md
 
 All registered defenses in one process and on one thread, 16 models of the population of
 `grids/defenses.yaml`, processor seconds; the undefended training, before and after, is the unit.

@@ -55,7 +55,7 @@ def test_both_engines_follow_alike_and_clip_to_what_they_follow():
 
 
 def test_the_noise_follows_the_norm():
-    recipe = Recipe(epochs=1, sampling_rate=1.0, lr=1.0, momentum=0.0)
+    recipe = Recipe(sampling_rate=1.0, lr=1.0, momentum=0.0, schedule="constant")
     mechanism = Mechanism(max_grad_norm=1e-6, noise_multiplier=100.0, quantile=0.5)
     task = make_task(MLP(hidden=(64,)), TABLE, recipe, models=(0,), mechanism=mechanism)
     one = dataclasses.replace(task, checkpoints=(1, 2), sampling=task.sampling._replace(steps=2))
