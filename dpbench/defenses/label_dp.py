@@ -55,16 +55,21 @@ class LabelDp(Defense):
         """Trains on labels that every model has randomised for itself.
 
         Raises:
-            UserError: Another defense has made the labels soft.
+            UserError: Another defense has made the labels soft, or replaces the corrected loss.
         """
         labels = task.data.targets
+        if self.corrected and (task.loss or task.objective):
+            raise UserError(
+                "label_dp.corrected cannot be composed with a defense that replaces the loss",
+                next_step="leave out corrected, or the other loss",
+            )
         if labels.is_floating_point():
             raise UserError(
                 "label_dp cannot be composed with a defense that prepares soft labels",
                 next_step="keep one of them",
             )
         noisy = torch.stack([self._randomised(task, model) for model in task.models])
-        loss = self._corrected if self.corrected and task.loss is None else task.loss
+        loss = self._corrected if self.corrected else task.loss
         return fit(replace(task, data=task.data._replace(targets=noisy), loss=loss), progress)
 
     def _randomised(self, task: Task, model: int) -> Tensor:

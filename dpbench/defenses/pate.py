@@ -86,11 +86,15 @@ class Pate(Defense):
                 f"pate.queries: {self.queries} is more than the reference set's {len(public)}",
                 next_step=f"set population.reference to at least {self.queries}",
             )
-        counts = self._counts(task, lambda fraction: progress(0.7 * fraction))
-        noise = torch.stack([self._noise(task, model) for model in task.models])
-        labels = (counts + self.sigma * noise).argmax(-1)
+        counts = self._noisy_counts(task, lambda fraction: progress(0.7 * fraction))
+        labels = counts.argmax(-1)
         asked = TrainingData(public[: self.queries], labels, public, task.data.reference_targets)
         return self._student(task, asked, lambda fraction: progress(0.7 + 0.3 * fraction))
+
+    def _noisy_counts(self, task: Task, progress: Progress) -> Tensor:
+        """Returns what the claim is about, `(K, queries, C)`: a student is made of nothing else."""
+        noise = torch.stack([self._noise(task, model) for model in task.models])
+        return self._counts(task, progress) + self.sigma * noise
 
     def _counts(self, task: Task, progress: Progress) -> Tensor:
         """Returns the votes `(K, queries, C)`."""

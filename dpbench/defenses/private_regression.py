@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ INPUT_NORM = math.sqrt(2)
 """Of an input of norm 1 with its constant one."""
 
 SENSITIVITY = math.sqrt(2) * INPUT_NORM
-"""Largest norm of one example's gradient, `|p - y| |x|`, in softmax regression."""
+"""Largest norm of one example's gradient, `|p - y| |x|`, whatever the predictions and labels."""
 
 TOLERANCE = 1e-4
 """Norm of the gradient at a minimiser, in units of what one example can contribute to it."""
@@ -33,7 +33,7 @@ class PrivateRegression(Defense):
     """Softmax regression whose minimiser is private; not for other networks.
 
     Inputs are scaled down to norm 1, in training and in every query; the objective is divided by
-    the expected number N of members, never by their number.
+    the expected number N of members, never by their number. The recipe is not used.
 
     Attributes:
         epsilon: Of the claim.
@@ -56,9 +56,7 @@ class PrivateRegression(Defense):
 
     def represent(self, inputs: Tensor) -> Tensor:
         """Flattens inputs and scales those longer than 1 down to 1."""
-        flat = inputs.flatten(1)
-        lengths = flat.square().sum(1, keepdim=True).sqrt()
-        return flat / lengths.clamp(min=1.0)
+        return _shortened(inputs.flatten(1))
 
     def train(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         """Minimises for all models at once, and adds what makes the result private.
@@ -66,7 +64,9 @@ class PrivateRegression(Defense):
         Raises:
             UserError: Another defense changes the objective, which the proof is about.
         """
-        if task.loss or task.objective or task.augment or task.regularise:
+        changed = task.loss or task.objective or task.augment or task.regularise
+        soft = task.data.targets.is_floating_point()
+        if changed or soft or not isinstance(task.architecture, Softmax):
             raise UserError(
                 f"{self.name} cannot be composed with a defense that changes its objective",
                 next_step=f"set {self.name}.weight_decay, or compose it with a release stage",
@@ -79,21 +79,23 @@ class PrivateRegression(Defense):
     def _private(self, task: Task) -> Tensor:
         """Returns private weights `(K, d, C)` float64; the last input is the constant one."""
 
-    def _problem(self, task: Task, **changes: Any) -> Regression:
-        inputs = task.data.inputs.double()
-        ones = inputs.new_ones(len(inputs), 1)
-        expected = task.sampling.batch / task.sampling.rate
-        problem = Regression(
-            inputs=torch.cat([inputs, ones], 1),
+    def _problem(self, task: Task) -> Regression:
+        # Again: single precision rounds up, and a defense behind this one may have changed inputs.
+        inputs = _shortened(task.data.inputs.flatten(1).double())
+        return Regression(
+            inputs=torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1),
             labels=task.data.targets,
             members=task.members,
-            denominator=expected,
+            denominator=task.sampling.batch / task.sampling.rate,
             decay=self.weight_decay,
             tilt=None,
             radius=INPUT_NORM,
             n_classes=task.n_classes,
         )
-        return problem._replace(**changes)
+
+
+def _shortened(inputs: Tensor) -> Tensor:
+    return inputs / inputs.norm(dim=1, keepdim=True).clamp(min=1.0)
 
 
 def normal(task: Task, name: str, *shape: int) -> Tensor:

@@ -41,9 +41,9 @@ class ApproximateDp:
             return float("inf")
         if delta == self.delta:
             return self.epsilon
-        growth = np.exp(self.epsilon)
-        left = growth - (delta - self.delta) / (1 - self.delta) * (1 + growth)
-        return float(np.log(left)) if left > 1 else 0.0
+        # Divided by e^epsilon, which may be large.
+        left = 1 - (delta - self.delta) / (1 - self.delta) * (1 + np.exp(-self.epsilon))
+        return max(0.0, self.epsilon + float(np.log(left))) if left > 0 else 0.0
 
     def hockey_stick(self, epsilon: float) -> float:
         """Returns the smallest delta at another epsilon."""
