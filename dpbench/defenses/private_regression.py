@@ -95,7 +95,8 @@ class PrivateRegression(Defense):
 
 
 def _shortened(inputs: Tensor) -> Tensor:
-    return inputs / inputs.norm(dim=1, keepdim=True).clamp(min=1.0)
+    lengths: Tensor = torch.linalg.vector_norm(inputs, dim=1, keepdim=True)
+    return inputs / lengths.clamp(min=1.0)
 
 
 def normal(task: Task, name: str, *shape: int) -> Tensor:
