@@ -6,6 +6,7 @@ rate, the number of steps and the denominator are ours (`Sampling`).
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -150,7 +151,8 @@ class _Training:
         torch.autograd.backward(loss)
         self.optimizer.step()
 
-    def _private(self, mechanism: Mechanism) -> _Step:
+    def _opacus(self, mechanism: Mechanism) -> Any:
+        """Returns Opacus' optimizer, and hooks it into the network."""
         # Imported here because Opacus takes two seconds that plain training need not wait.
         from opacus.grad_sample import GradSampleModule
         from opacus.optimizers import DPOptimizer
@@ -159,7 +161,7 @@ class _Training:
             if isinstance(part, nn.Conv2d):
                 part.register_forward_pre_hook(_in_rows)
         GradSampleModule(self.network, loss_reduction="sum")
-        optimizer = DPOptimizer(
+        return DPOptimizer(
             self.optimizer,
             noise_multiplier=mechanism.noise_multiplier,
             max_grad_norm=mechanism.max_grad_norm,
@@ -167,6 +169,9 @@ class _Training:
             loss_reduction="mean",
             generator=self._generator("noise"),
         )
+
+    def _private(self, mechanism: Mechanism) -> _Step:
+        optimizer = self._opacus(mechanism)
         at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat) // self.copies)
         norms = ClippingNorms(
             mechanism,
