@@ -55,7 +55,7 @@ class ObjectivePerturbation(PrivateRegression):
     )
     search: ClassVar = {
         "epsilon": Search(1.0, 1000.0),
-        "weight_decay": Search(1e-3, 1.0),
+        "weight_decay": Search(1e-4, 0.1),
     }
 
     def mechanism(self, sampling: Sampling) -> Mechanism:

@@ -31,7 +31,7 @@ class OutputPerturbation(PrivateRegression):
     )
     search: ClassVar = {
         "epsilon": Search(1.0, 1000.0),
-        "weight_decay": Search(1e-3, 1.0),
+        "weight_decay": Search(1e-3, 0.3),
     }
 
     def mechanism(self, sampling: Sampling) -> Mechanism:

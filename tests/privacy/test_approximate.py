@@ -54,6 +54,17 @@ def test_the_trade_off_is_the_bound_of_the_pair(epsilon, delta, fpr):
     assert found == pytest.approx(privacy.tpr_epsilon(fpr, epsilon, delta))
 
 
+@pytest.mark.parametrize("epsilon", [50.0, 1000.0, 1e5])
+def test_large_epsilons_stay_what_they_are(epsilon):
+    event = ApproximateDp(epsilon, 1e-5)
+    assert privacy.epsilon(event, 1e-5) == epsilon
+    assert privacy.epsilon(event, 2e-5) == pytest.approx(epsilon, abs=1e-4)
+    assert privacy.epsilon(event, 2e-5) <= epsilon
+    assert privacy.delta(event, epsilon - 1) == pytest.approx(1 - math.exp(-1), abs=1e-4)
+    assert privacy.advantage(event) == pytest.approx(1)
+    assert privacy.trade_off(event, 0.0) == pytest.approx(1e-5)
+
+
 def test_other_relations_are_refused():
     with pytest.raises(UserError, match="add/remove"):
         privacy.epsilon(ApproximateDp(1.0, 0.0), 0.0, adjacency="replace_one")
