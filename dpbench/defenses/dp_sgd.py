@@ -39,6 +39,8 @@ _TUNED = (
 )
 _CLIP_ONLY = _Tuned(math.inf, 200, 15.0)
 _ADAM_LR = 0.01
+_COUNT_NOISE = 20.0
+"""Expected batch over the deviation of the noise on counts, as published."""
 
 
 @register
@@ -65,6 +67,9 @@ class DpSgd(Defense):
         augmentations: Copies of an example whose gradients are averaged before they are clipped
             (De et al. 2022, section 3.3), each changed by an `augmentation` that stands beside.
             It costs no privacy.
+        quantile: Adaptive clipping (Andrew et al. 2021): the norm starts at `max_grad_norm` and
+            follows this quantile of the gradient norms. The counts by which it does get noise of
+            a twentieth of the batch, and more noise on the gradients pays for them.
     """
 
     name: ClassVar[str] = "dp_sgd"
@@ -81,6 +86,7 @@ class DpSgd(Defense):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     optimizer: Literal["sgd", "adam"] = "sgd"
     augmentations: Annotated[int, Field(ge=1)] = 1
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @property
     def cost(self) -> float:
@@ -126,9 +132,12 @@ class DpSgd(Defense):
         described = privacy.SampledGaussian(
             noise_multiplier=sigma, sampling_rate=sampling.rate, steps=sampling.steps
         )
+        counts = sampling.batch / _COUNT_NOISE
         return Mechanism(
             max_grad_norm=self.max_grad_norm,
-            noise_multiplier=sigma,
+            noise_multiplier=sigma if self.quantile is None else _beside_counts(sigma, counts),
+            quantile=self.quantile,
+            count_noise=0.0 if self.quantile is None else counts,
             claim=described.event() if sigma > 0 else None,
             delta=self.delta,
             multiplicity=self.augmentations,
@@ -150,6 +159,23 @@ class DpSgd(Defense):
             steps=_TUNED[len(_TUNED) // 2].steps,
         )
         return privacy.epsilon(middle.event(), self.delta)
+
+
+def _beside_counts(sigma: float, counts: float) -> float:
+    """Returns the noise on gradients that, with that on counts, is a Gaussian mechanism of sigma.
+
+    Andrew et al. 2021, theorem 1: a count of sensitivity 1/2 adds (1/2)² / counts² to 1 / sigma².
+
+    Raises:
+        UserError: The counts alone would cost more.
+    """
+    if sigma >= 2 * counts:
+        raise UserError(
+            f"dp_sgd.quantile: the noise {sigma:.3g} of this claim is more than counts of batches "
+            f"of {_COUNT_NOISE * counts:.3g} leave room for",
+            next_step="use larger batches or a larger epsilon",
+        )
+    return (sigma**-2 - (2 * counts) ** -2) ** -0.5 if sigma else 0.0
 
 
 def _tuned(epsilon: float) -> _Tuned:

@@ -1,5 +1,6 @@
 """Running one attack on one cell, with one kind of shadow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,20 +62,13 @@ class Observed:
             )
             return self._seen(asked).numpy()
 
-        def pool_outputs() -> Floats:
-            if self.repeats > 1:
-                population = context.population
-                return query(population.pool_x[population.challenge][:points])
-            outputs = context.store.array(self.key, "outputs")[models, :points]
-            return self._seen(torch.from_numpy(outputs)).numpy()
-
         # What is known of models by their place (how they were initialised) needs all of them.
         leading = np.array_equal(models, np.arange(len(models)))
         sees_weights = access == Access.WHITE_BOX and leading
         return Oracle(
             access=access,
             budget=attack.budget,
-            pool_outputs=pool_outputs,
+            pool_outputs=lambda: self._pool_outputs(context, models, points, query),
             query=query,
             query_each=query_each,
             white_box=self._trained(context, len(models), points) if sees_weights else None,
@@ -86,6 +80,16 @@ class Observed:
         which = np.array([model])
         answers = self.models.query_each(context, which, inputs.view(shape), name="lessons")
         return self._seen(answers)[0]
+
+    def _pool_outputs(
+        self, context: Context, models: Ints, points: int, query: Callable[[Floats], Floats]
+    ) -> Floats:
+        """Returns what was observed, or asked again and again where answers are random."""
+        if self.repeats > 1:
+            population = context.population
+            return query(population.pool_x[population.challenge][:points])
+        outputs = context.store.array(self.key, "outputs")[models, :points]
+        return self._seen(torch.from_numpy(outputs)).numpy()
 
     def _trained(self, context: Context, models: int, points: int) -> TrainedModels:
         population, represented = context.population, self.models.represented

@@ -99,7 +99,8 @@ def _in_key(mechanism: Mechanism | None) -> list[float] | None:
     if mechanism is None or not mechanism.clips:
         return None
     copies = [mechanism.multiplicity] if mechanism.multiplicity > 1 else []
-    return [mechanism.max_grad_norm, mechanism.noise_multiplier, *copies]
+    follows = [mechanism.quantile, mechanism.count_noise] if mechanism.quantile is not None else []
+    return [mechanism.max_grad_norm, mechanism.noise_multiplier, *copies, *follows]
 
 
 def _can_undo(attack: Attack, defense: Composition) -> bool:

@@ -6,6 +6,7 @@ rate, the number of steps and the denominator are ours (`Sampling`).
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,6 +17,7 @@ from dpbench.models.dropout import drive_dropout
 from dpbench.models.initialise import require_no_batch_norm
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
+from dpbench.training.clipping import ClippingNorms
 from dpbench.training.schedule import learning_rates
 from dpbench.training.snapshots import Averager
 from dpbench.training.stopping import Stopping
@@ -149,7 +151,8 @@ class _Training:
         torch.autograd.backward(loss)
         self.optimizer.step()
 
-    def _private(self, mechanism: Mechanism) -> _Step:
+    def _opacus(self, mechanism: Mechanism) -> Any:
+        """Returns Opacus' optimizer, and hooks it into the network."""
         # Imported here because Opacus takes two seconds that plain training need not wait.
         from opacus.grad_sample import GradSampleModule
         from opacus.optimizers import DPOptimizer
@@ -158,7 +161,7 @@ class _Training:
             if isinstance(part, nn.Conv2d):
                 part.register_forward_pre_hook(_in_rows)
         GradSampleModule(self.network, loss_reduction="sum")
-        optimizer = DPOptimizer(
+        return DPOptimizer(
             self.optimizer,
             noise_multiplier=mechanism.noise_multiplier,
             max_grad_norm=mechanism.max_grad_norm,
@@ -166,21 +169,41 @@ class _Training:
             loss_reduction="mean",
             generator=self._generator("noise"),
         )
+
+    def _private(self, mechanism: Mechanism) -> _Step:
+        optimizer = self._opacus(mechanism)
         at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat) // self.copies)
+        norms = ClippingNorms(
+            mechanism,
+            models=1,
+            batch=self.task.sampling.batch,
+            generator=self._generator("counts"),
+        )
 
         def step(rows: Tensor) -> None:
             parts = torch.split(rows, at_once)
+            optimizer.max_grad_norm = float(norms.now)
+            below = torch.zeros_like(norms.now)
             for number, part in enumerate(parts, 1):
                 optimizer.zero_grad()
                 self._example_gradients(part)
+                if norms.adaptive:
+                    below += (self._gradient_norms() <= norms.now).sum()
                 if number < len(parts):
                     optimizer.signal_skip_step()  # clip and sum only
                 optimizer.pre_step()
+            norms.follow(below, torch.full_like(below, len(rows)))
             # Decay and penalty follow the noise: they are post-processing and cost no privacy.
             self._add_penalty_gradient()
             self.optimizer.step()
 
         return step
+
+    def _gradient_norms(self) -> Tensor:
+        """Returns the norms `(B,)` of the gradients that `_example_gradients` left."""
+        gradients = [part.grad_sample.flatten(1) for part in self.trained]  # type: ignore[attr-defined]
+        squares = [gradient.square().sum(1) for gradient in gradients]
+        return torch.stack(squares).sum(0).sqrt()
 
     def _example_gradients(self, rows: Tensor) -> None:
         """Leaves each example's gradient in its parameters' `grad_sample`."""

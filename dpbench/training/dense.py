@@ -9,6 +9,7 @@ from torch import Tensor
 from dpbench.models.dense_layer import DenseArchitecture
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
+from dpbench.training.clipping import ClippingNorms
 from dpbench.training.dense_net import DenseNet, evaluate, softmax
 from dpbench.training.schedule import learning_rates
 from dpbench.training.snapshots import Averager
@@ -180,18 +181,19 @@ class _Chunk:
         self._update(rate)
 
     def _step_of_dp_sgd(self, mechanism: Mechanism) -> Callable[[Batch, float], None]:
-        generator = self._generator("noise")
-        norm = mechanism.max_grad_norm
-        deviation = mechanism.noise_multiplier * norm
+        generator, sigma = self._generator("noise"), mechanism.noise_multiplier
         denominator = self.task.sampling.batch
+        norms = ClippingNorms(
+            mechanism,
+            models=len(self.models),
+            batch=denominator,
+            generator=self._generator("counts"),
+        )
 
         def step(batch: Batch, rate: float) -> None:
             self._pass(batch)
-            self._clip(batch, norm)
-            if deviation > 0:
-                self.noise.normal_(0, deviation, generator=generator)
-            else:
-                self.noise.zero_()
+            self._add_noise(norms, sigma, generator)
+            self._clip(batch, norms)
             self.net.accumulate(self.noise_views, beta=1.0, alpha=1.0)
             self.velocity.mul_(self.momentum).add_(self.noise, alpha=1 / denominator)
             # Decay follows the noise: it is post-processing and costs no privacy.
@@ -199,6 +201,17 @@ class _Chunk:
             self._update(rate)
 
         return step
+
+    def _add_noise(self, norms: ClippingNorms, sigma: float, generator: torch.Generator) -> None:
+        """Fills the noise buffer with N(0, (sigma C)^2), each model's C."""
+        if sigma == 0:
+            self.noise.zero_()
+        elif not norms.adaptive:
+            self.noise.normal_(0, sigma * float(norms.now[0]), generator=generator)
+        else:
+            self.noise.normal_(0, sigma, generator=generator)
+            for view in self.noise_views.values():
+                view.mul_(norms.now.view(-1, *[1] * (view.dim() - 1)))
 
     def _update(self, rate: float) -> None:
         """Moves the weights by what `velocity` holds: the momentum of SGD, the gradient of Adam."""
@@ -295,8 +308,8 @@ class _Chunk:
         weights = self.net.weights()
         return evaluate(self.net.layers, weights, inputs.to(self.device).flatten(1))
 
-    def _clip(self, batch: Batch, norm: float) -> None:
-        """Scales every example's gradient to at most `norm`, and padding to nothing."""
+    def _clip(self, batch: Batch, norms: ClippingNorms) -> None:
+        """Scales every example's gradient to at most its model's norm, and padding to nothing."""
         if self.copies > 1:
             inputs = batch.index
         elif self.task.augment is None:
@@ -305,7 +318,11 @@ class _Chunk:
         else:
             rows = self.net.input_rows(batch.index.shape[1])
             inputs = rows.square().sum(1).view(batch.index.shape)
-        factors = self.net.squared_norms(inputs, self.copies).rsqrt_().mul_(norm).clamp_(max=1)
+        factors = self.net.squared_norms(inputs, self.copies).rsqrt_().mul_(norms.now[:, None])
+        if norms.adaptive:
+            real = torch.ones_like(factors) if batch.mask is None else batch.mask
+            norms.follow(((factors >= 1) * real).sum(1), real.sum(1))
+        factors.clamp_(max=1)
         if batch.mask is not None:
             factors.mul_(batch.mask)
         if self.copies > 1:

@@ -103,6 +103,9 @@ class Mechanism:
         claim: The whole training as a `dp_accounting.DpEvent` under add/remove adjacency, or None
             when nothing is claimed.
         delta: The delta at which the claim is reported.
+        quantile: Where given, C starts at `max_grad_norm` and follows this quantile of the gradient
+            norms; the noise is sigma times the C of the step.
+        count_noise: Deviation of the noise on the counts by which it does.
         multiplicity: Copies of an example, each augmented on its own, whose mean gradient is g_i.
     """
 
@@ -110,6 +113,8 @@ class Mechanism:
     noise_multiplier: float = 0.0
     claim: Any = None
     delta: float = 0.0
+    quantile: float | None = None
+    count_noise: float = 0.0
     multiplicity: int = 1
 
     @property
