@@ -7,7 +7,7 @@ from dpbench.attacks.base import Floats
 from dpbench.attacks.image_copies import shifted
 
 
-def augmented(inputs: Floats, queries: int) -> Iterator[Floats | None]:
+def augmented(inputs: Floats, queries: int, *, mirrored: bool = True) -> Iterator[Floats | None]:
     """Yields `queries` versions of all inputs; None stands for the inputs themselves.
 
     The order is: as it is, mirrored left to right; then, for shifts of up to 1, 2, ... pixels, each
@@ -16,11 +16,13 @@ def augmented(inputs: Floats, queries: int) -> Iterator[Floats | None]:
     Args:
         inputs: `(n, channels, height, width)`; of any shape when `queries` is 1.
         queries: How many versions.
+        mirrored: Mirror images are among them; otherwise the order is that of the shifts alone.
     """
     yield None
-    versions = ((shift, mirrored) for shift in _shifts() for mirrored in (False, True))
-    for (down, right), mirrored in islice(versions, 1, queries):
-        yield shifted(inputs[..., ::-1] if mirrored else inputs, down, right)
+    sides = (False, True) if mirrored else (False,)
+    versions = ((shift, turned) for shift in _shifts() for turned in sides)
+    for (down, right), turned in islice(versions, 1, queries):
+        yield shifted(inputs[..., ::-1] if turned else inputs, down, right)
 
 
 def _shifts() -> Iterator[tuple[int, int]]:

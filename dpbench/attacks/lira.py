@@ -34,6 +34,8 @@ class Lira(Attack):
             to do about as well.
         queries: Views of each image to query: itself, its mirror image, then both shifted by one
             pixel, two, ...; 1, 2, 18 and 162 are the paper's.
+        mirrored: Mirror images are among the views. Without them, 9, 25, 49 and 81 queries are all
+            shifts by up to 1, 2, 3 and 4 pixels, for models that were trained on these alone.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -47,6 +49,7 @@ class Lira(Attack):
     variance: Variance = "pooled"
     statistic: Literal["logit", "hinge"] = "logit"
     queries: Annotated[int, Field(ge=1, le=162)] = 1
+    mirrored: bool = True
 
     @property
     def budget(self) -> int:
@@ -65,7 +68,7 @@ class Lira(Attack):
         total = np.zeros(view.members.shape)
         evidence = likelihood_ratio if self.mode == "online" else one_sided
         statistic = logit if self.statistic == "logit" else hinge
-        for inputs in augmented(view.inputs, self.queries):
+        for inputs in augmented(view.inputs, self.queries, mirrored=self.mirrored):
             observed, shadows = of_targets_and_shadows(view, statistic, inputs)
             total += evidence(observed, shadows, view.members, variance=self.variance)
         return total

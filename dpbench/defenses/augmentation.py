@@ -1,7 +1,8 @@
 """Data augmentation: every step sees other copies of its images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Generator, Tensor
@@ -11,6 +12,9 @@ from dpbench.defenses.base import Defense
 from dpbench.defenses.search import Choice
 from dpbench.errors import UserError
 from dpbench.training.shifts import random_shifts
+
+_WIDEST = 4
+"""Largest shift, in pixels, that `lira` asks about."""
 
 
 @register
@@ -31,10 +35,19 @@ class Augmentation(Defense):
         "Choquette-Choo et al. 2021, Label-Only Membership Inference Attacks, section 5.3"
     )
     search: ClassVar = {"pixels": Choice((1, 2, 3))}
-    adaptive_attacks: ClassVar = ("augmentation", {"lira": {"queries": 5}})
-
     pixels: Annotated[int, Field(ge=0)] = 1
     flip: bool = False
+
+    @property
+    def adaptive_attacks(self) -> tuple[str | Mapping[str, Any], ...]:  # type: ignore[override]
+        """Attacks that ask about copies as the training shows them."""
+        within, distance = min(self.pixels, _WIDEST), max(1, self.pixels)
+        shifts = (2 * within + 1) ** 2
+        queries = 2 * shifts if self.flip else shifts
+        return (
+            {"augmentation": {"magnitude": distance}},
+            {"lira": {"queries": queries, "mirrored": self.flip}},
+        )
 
     def augment(
         self, inputs: Tensor, targets: Tensor, generator: Generator

@@ -23,8 +23,9 @@ class EarlyStopping(Defense):
     Attributes:
         epochs: Release the weights after this many epochs.
         patience: Release the best epoch by the monitored loss, after this many without a better.
-        monitor: That of the public reference set, or of the model's own members: stopping at
-            convergence, which is no defense and drops any claim of privacy.
+        monitor: That of the public reference set, or of the model's own members. The latter is
+            stopping at convergence, after 20 epochs without a fall by 0.005 in the code of
+            Choquette-Choo et al. (2021): no defense, and it drops any claim of privacy.
         accuracy: Release the first epoch with this accuracy on the reference set: early stopping at
             the utility of another defense (Song & Mittal 2021).
     """

@@ -17,9 +17,9 @@ from dpbench.training.task import Weights
 @register
 @dataclass(frozen=True, kw_only=True)
 class L1(Defense):
-    """Adds `λ Σ|w|` over the kernels to the loss; biases are free.
+    """Adds `λ Σ|w|` over the kernels of dense layers to the loss.
 
-    As in Keras, and in the code of Choquette-Choo et al. (2021).
+    Filters and biases are free, as in the code of Choquette-Choo et al. (2021).
 
     Attributes:
         weight: λ.

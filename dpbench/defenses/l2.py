@@ -21,8 +21,8 @@ class L2(Defense):
     Attributes:
         weight_decay: λ.
         convention: `torch`: ½λ‖W‖² over all parameters, LayerNorm and biases included. `keras`:
-            λ‖W‖² over the kernels alone, as in the code of Choquette-Choo et al. (2021); the same
-            number weighs twice as much.
+            λ‖W‖² over the kernels of dense layers alone, as in the code of Choquette-Choo et al.
+            (2021): filters and biases are free, and the same number weighs twice as much.
     """
 
     name: ClassVar[str] = "l2"
@@ -45,5 +45,5 @@ class L2(Defense):
 
 
 def kernels(weights: Weights) -> list[Tensor]:
-    """Returns the stacked matrices and filters, without biases and gains of norms."""
-    return [value for value in weights.values() if value.dim() > 2]
+    """Returns the stacked matrices of dense layers: no filters, no biases, no gains of norms."""
+    return [value for value in weights.values() if value.dim() == 3]

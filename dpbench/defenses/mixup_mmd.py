@@ -15,7 +15,7 @@ from dpbench.training.recipe import NonNegative, Positive
 from dpbench.training.task import Objective, Setting, Step
 
 _GAP = 0.03
-"""Accuracy by which members must be ahead of others before the penalty acts."""
+"""How far the accuracies on members and on others must be apart for the penalty to act."""
 
 
 @register
@@ -23,12 +23,13 @@ _GAP = 0.03
 class MixupMmd(Defense):
     """Mixup, and `weight * MMD²` between the outputs of a batch and of public examples like it.
 
-    Li, Li & Ribeiro 2021, section 4: while the training accuracy is three points or more above the
-    accuracy on held-out data, the maximum mean discrepancy (Gaussian kernel of bandwidth 1) between
-    the softmax outputs of the batch and those of as many held-out examples of the same classes is
-    added to the loss. The held-out side is public here, and has no gradient, as in the released
-    code. That code takes the penalty's steps in a pass of their own after each epoch; here it is
-    part of every step of the next epoch, and not of the last one.
+    Li, Li & Ribeiro 2021, section 4: after an epoch at whose end the accuracies on members and on
+    held-out data are three points or more apart, the maximum mean discrepancy (Gaussian kernel of
+    bandwidth 1) between the softmax outputs of the batch and those of as many held-out examples of
+    the same classes is added to the loss. The held-out side is public here, and has no gradient, as
+    in the released code. That code takes the penalty's steps in a pass of their own after each
+    epoch but the last; here it is part of every step of the next epoch, except in the last one,
+    which is plain mixup there too.
 
     Attributes:
         weight: Of the penalty.
@@ -39,6 +40,7 @@ class MixupMmd(Defense):
         "Li, Li & Ribeiro 2021, Membership Inference Attacks and Defenses in Classification Models"
     )
     search: ClassVar = {"weight": Search(0.3, 30.0)}
+    version: ClassVar[int] = 2
     mixes_examples: ClassVar[bool] = True
 
     weight: NonNegative = 3.0
@@ -66,14 +68,14 @@ class MixupMmd(Defense):
         last = setting.sampling.steps - per_epoch
 
         def losses(step: Step) -> Tensor:
-            if step.number % per_epoch == 1 or per_epoch == 1:
+            if step.number > 1 and (step.number - 1) % per_epoch == 0:
                 held_out.look()
             loss = self.loss(step.logits, step.targets)
-            if step.number > last or not bool(held_out.ahead.any()):
+            if step.number > last or not bool(held_out.apart.any()):
                 return loss
             others = held_out.like(step.targets.argmax(-1))
             penalty = squared_mmd(step.logits.softmax(-1), others)
-            return loss + (self.weight * held_out.ahead * penalty)[:, None]
+            return loss + (self.weight * held_out.apart * penalty)[:, None]
 
         return losses
 
@@ -89,7 +91,7 @@ class _HeldOut:
         counts = torch.bincount(labels, minlength=setting.n_classes)
         self._order, self._counts = order, counts
         self._starts = counts.cumsum(0) - counts
-        self.ahead = torch.zeros(setting.models, device=labels.device)
+        self.apart = torch.zeros(setting.models, device=labels.device)
 
     def look(self) -> None:
         """Compares the models' accuracies on members and on public examples."""
@@ -98,7 +100,7 @@ class _HeldOut:
         right = (self._setting.predict(data.inputs).argmax(-1) == known).float()
         inside = (right * members).sum(1) / members.sum(1)
         public = self._setting.predict(data.reference_inputs).argmax(-1) == self._labels
-        self.ahead = (inside - public.float().mean(1) >= _GAP).float()
+        self.apart = ((inside - public.float().mean(1)).abs() >= _GAP).float()
 
     def like(self, classes: Tensor) -> Tensor:
         """Returns outputs `(K, B, C)` on random public examples of given classes `(K, B)`.

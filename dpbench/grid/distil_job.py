@@ -88,4 +88,4 @@ class DistilJob(Job):
 
 def student_recipe(context: Context) -> Recipe:
     """Returns the recipe of every student: the grid's, without early stopping."""
-    return replace(context.grid.recipe, patience=None, stop_epoch=None)
+    return replace(context.grid.recipe, patience=None, stop_epoch=None, stop_accuracy=None)

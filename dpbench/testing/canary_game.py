@@ -148,7 +148,9 @@ def canary_task(
         architecture=net,
         shape=(_FEATURES,),
         n_classes=_CLASSES,
-        recipe=replace(adapted, lr=lr, averaging=0.0, patience=None, engine=engine),
+        recipe=replace(
+            adapted, lr=lr, averaging=0.0, patience=None, stop_accuracy=None, engine=engine
+        ),
         sampling=sampling,
         mechanism=mechanism,
         loss=composed.loss(),

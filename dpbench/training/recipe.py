@@ -47,7 +47,8 @@ class Recipe(Settings):
         stop_epoch: Release the weights of this epoch; the schedule still spans `epochs`.
         patience: Stop a model after this many epochs without a lower loss, and release the
             weights of its best epoch.
-        monitor: Whose loss that is: the public reference set's, or the model's own members'.
+        monitor: Whose loss that is: the public reference set's, or the model's own members', which
+            must fall by 0.005.
         stop_accuracy: Stop a model after the first epoch with this accuracy on the reference set.
         optimizer: `sgd`, or `adam` (decay rates 0.9 and 0.999), which ignores momentum.
         engine: `dense` (softmax, MLP), `autograd` (any module), or the faster one that applies.

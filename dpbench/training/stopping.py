@@ -7,13 +7,17 @@ from torch.nn import functional
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Predict, TrainingData
 
+_LEAST_FALL = {"reference": 0.0, "members": 0.005}
+"""By how much a loss must fall. The members' falls as long as a model is trained; it has converged
+by the rule of the label-only paper's code (Choquette-Choo et al. 2021)."""
+
 
 class Stopping:
     """Watches K models after every epoch.
 
     With patience, a model's epoch of the lowest loss is released, once it has waited that many
-    epochs for a lower one. With an accuracy to match, the first epoch that reaches it on the
-    reference set is, or the last one.
+    epochs for a lower one; where the members are watched, for one that is lower by 0.005. With an
+    accuracy to match, the first epoch that reaches it on the reference set is, or the last one.
 
     Args:
         recipe: Says what is watched.
@@ -40,7 +44,8 @@ class Stopping:
         if self._recipe.stop_accuracy is not None:
             return self._until_accurate(predict, self._recipe.stop_accuracy)
         losses = self._losses(predict)
-        better = (losses < self._lowest) & ~self._stopped
+        fall = _LEAST_FALL[self._recipe.monitor]
+        better = (losses < self._lowest - fall) & ~self._stopped
         self._lowest = torch.where(better, losses, self._lowest)
         self._waited = torch.where(better, 0, self._waited + 1)
         assert self._recipe.patience is not None

@@ -38,6 +38,15 @@ def test_shifts_come_in_rings_each_plain_and_mirrored():
                 assert np.array_equal(version[i, channel], moved)
 
 
+def test_without_mirror_images_the_shifts_keep_their_order():
+    images = np.random.default_rng(3).random((3, 1, 5, 5)).astype(np.float32)
+    plain = list(augmented(images, 9, mirrored=False))
+    both = list(augmented(images, 18))
+    assert plain[0] is None
+    for version, known in zip(plain[1:], both[2::2], strict=True):
+        assert np.array_equal(version, known)
+
+
 def test_162_versions_reach_shifts_of_four_and_are_all_different():
     images = np.random.default_rng(2).random((1, 1, 10, 10)).astype(np.float32)
     versions = [images if v is None else v for v in augmented(images, 162)]

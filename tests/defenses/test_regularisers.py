@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from dpbench.attacks.augmented import augmented
 from dpbench.defenses import (
     L1,
     L2,
@@ -24,6 +25,7 @@ from dpbench.defenses import (
 )
 from dpbench.defenses.mixup_mmd import squared_mmd
 from dpbench.errors import UserError
+from dpbench.grid.spec import expand_attacks
 from dpbench.models import CNN, MLP, Softmax
 from dpbench.testing import check_defense
 from dpbench.training.recipe import Recipe, Sampling
@@ -59,6 +61,7 @@ def test_the_two_conventions_of_weight_decay():
     weights = {
         "1.weight": torch.randn(2, 5, 4, generator=generator()),
         "1.bias": torch.randn(2, 5, generator=generator(1)),
+        "0.weight": torch.randn(2, 3, 1, 2, 2, generator=generator(2)),  # filters are free
     }
     squares = weights["1.weight"].square().sum((1, 2))
     keras = L2(weight_decay=0.3, convention="keras")
@@ -118,6 +121,35 @@ def test_all_shifts_are_equally_likely():
     assert counts[counts > 0].tolist() == pytest.approx([1000] * 9, rel=0.12)
 
 
+def test_the_adversary_asks_about_the_copies_that_training_shows():
+    def asked(**fields):
+        attacks = expand_attacks(Augmentation(**fields).adaptive_attacks, where="here")
+        magnitude = next(a.magnitude for a in attacks if a.name == "augmentation")
+        lira = next(a for a in attacks if a.name == "lira")
+        return magnitude, lira.queries, lira.mirrored
+
+    assert asked(pixels=1) == (1, 9, False)
+    assert asked(pixels=2, flip=True) == (2, 50, True)
+    assert asked(pixels=0, flip=True) == (1, 2, True)
+    assert asked(pixels=7, flip=True) == (7, 162, True)
+
+
+def test_every_copy_in_training_is_among_the_queries():
+    images = np.random.default_rng(0).random((4, 1, 6, 5)).astype(np.float32)
+    for fields in ({"pixels": 2}, {"pixels": 1, "flip": True}):
+        attacks = expand_attacks(Augmentation(**fields).adaptive_attacks, where="here")
+        lira = next(a for a in attacks if a.name == "lira")
+        views = [
+            images if view is None else view
+            for view in augmented(images, lira.queries, mirrored=lira.mirrored)
+        ]
+        batch = torch.from_numpy(images).expand(300, *images.shape)
+        seen, _ = Augmentation(**fields).augment(batch, torch.zeros(300, 4, 2), generator())
+        for i in range(4):
+            found = {one.numpy().tobytes() for one in seen[:, i]}
+            assert found == {view[i].tobytes() for view in views}
+
+
 def test_augmentation_wants_images():
     with pytest.raises(UserError, match="not images"):
         Augmentation().augment(torch.zeros(1, 2, 4), torch.zeros(1, 2, 3), generator())
@@ -160,15 +192,16 @@ def test_the_discrepancy_is_the_definition():
     assert squared_mmd(some, some).abs().max() < 1e-6
 
 
-def losses_of(gap: bool, number: int) -> torch.Tensor:
-    """One step of some epoch; with a gap, only members are predicted right."""
+def losses_of(gap: str, number: int) -> torch.Tensor:
+    """One step of some epoch, where only members, or only others, or all are predicted right."""
     labels = torch.arange(12) % 3
     wrong = functional.one_hot(torch.zeros_like(labels), 3).float()  # one class for all
     right = functional.one_hot(labels, 3).float()
 
     def predict(inputs):
         public = bool(inputs[0, 0] == 1)
-        answers = 9 * (wrong if gap and public else right)[inputs[:, 1].long()]
+        fooled = gap == ("others" if not public else "members")
+        answers = 9 * (wrong if fooled else right)[inputs[:, 1].long()]
         return answers.expand(2, -1, -1)
 
     pool = torch.stack([torch.zeros(12), torch.arange(12.0)], 1)
@@ -189,10 +222,12 @@ def losses_of(gap: bool, number: int) -> torch.Tensor:
     return objective(Step(logits, right[:6].expand(2, -1, -1), number))
 
 
-def test_the_penalty_acts_while_members_are_ahead_and_not_in_the_last_epoch():
-    plain = losses_of(gap=False, number=3)
-    assert (losses_of(gap=True, number=3) > plain + 0.1).all()
-    torch.testing.assert_close(losses_of(gap=True, number=7), plain)
+def test_the_penalty_acts_on_a_gap_in_neither_the_first_nor_the_last_epoch():
+    plain = losses_of("none", number=3)
+    for ahead in ("members", "others"):
+        for number, acts in ((2, False), (3, True), (6, True), (7, False)):
+            difference = losses_of(ahead, number) - plain
+            assert (difference > 1e-4).all() if acts else difference.abs().max() < 1e-6
 
 
 def test_early_stopping_on_members_drops_a_claim():
