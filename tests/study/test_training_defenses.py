@@ -9,7 +9,7 @@ import pytest
 from bench.claims import augmented, decay
 from bench.claims.evidence import FAILS, HOLDS, Table
 
-MODELS, POINTS = 20, 400
+MODELS, POINTS = 12, 250
 
 
 def planted(effect, seed):
@@ -74,15 +74,15 @@ def test_tables_have_no_shifts():
     assert list(augmented.lines(None, "adult")) == []
 
 
-@pytest.mark.parametrize(("after", "verdict"), [(0.8, HOLDS), (1.2, FAILS)])
-def test_weak_decay_may_change_no_attack(monkeypatch, after, verdict):
+@pytest.mark.parametrize(("after", "verdict"), [(0.8, HOLDS), (1.2, HOLDS), (0.4, FAILS)])
+def test_weak_decay_may_lower_no_attack(monkeypatch, after, verdict):
     cell = "l2(weight_decay=0.001, convention=keras)"
     effects = {(name, attack): 0.8 for name in (decay.PLAIN, cell) for attack in decay.ATTACKS}
     effects[cell, "lira"] = after
     answer(monkeypatch, decay, effects)
     line = decay.weak(run_with(decay.PLAIN, cell), "any", 1e-3)
     assert line.verdict == verdict
-    assert "largest change: lira" in line.numbers or verdict == HOLDS
+    assert ("to lira" in line.numbers) == (after == 1.2)
 
 
 @pytest.mark.parametrize(
