@@ -16,6 +16,7 @@ import torch
 from bench.claims import (
     augmented,
     canaries,
+    decay,
     few_models,
     labels,
     linear,
@@ -37,6 +38,7 @@ NAMES = {
 }
 PARTS = (
     score_attacks, masks, memguard, labels, linear, few_models, white_box, canaries, augmented,
+    decay,
 )  # fmt: skip
 
 

@@ -1,93 +1,72 @@
-"""Claims 11 and 17: training with shifted and mirrored copies, which no grid can ask for yet.
+"""Claims 11 and 17: what training on shifted and mirrored copies hides, and from which queries.
 
-A member enters the training set with its 18 views (itself and eight shifts by one pixel, each also
-mirrored), a non-member with none: all copies of a pool example share its bit. The plain models see
-the example alone, on the same bits. Both are then attacked with the example as the secret.
+Every step of the augmented models sees each image moved by up to one pixel, or two, and mirrored at
+random: 18 views, or 50. The plain models see the image itself, with the same bits and recipe.
 """
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import torch
-from safetensors.numpy import load_file, save_file
 
 from bench.claims.evidence import (
     ACCURACY,
     AUC,
     TPR01,
-    Bools,
-    Floats,
     Line,
     Table,
     at_least,
     difference,
+    table,
     total,
+    within,
 )
 from bench.claims.runs import Study
-from dpbench.attacks import (
-    Attack,
-    Augmentation,
-    BoundaryDistance,
-    Gap,
-    Lira,
-    Malt,
-    Oracle,
-    View,
-)
-from dpbench.attacks.augmented import augmented
-from dpbench.attacks.base import Ints
-from dpbench.data import Population, PopulationSpec, load_population, membership
-from dpbench.models import MLP
-from dpbench.seeds import rng_for
-from dpbench.training.fit import fit, logits
-from dpbench.training.recipe import Recipe
-from dpbench.training.task import Task, TrainingData, Weights
+from dpbench.grid.run import Run
 
-IMAGES = {"fashion_mnist": 0.05, "cifar10": 0.02}
-"""Image sets, and the learning rates of their claims grids."""
-MODELS, POOL, VIEWS, SEED = 32, 1000, 18, 0
-NET = MLP(hidden=(128,))
-QUERIES = (1, 2, 18, 162)
-ATTACKS: dict[str, Attack] = {
-    "gap": Gap(),
-    "malt": Malt(),
-    "boundary distance": BoundaryDistance(queries=1000, models=4, points=300),
-    "translations": Augmentation(transform="translations", magnitude=1),
-    **{f"lira {queries}": Lira(queries=queries) for queries in QUERIES},
-}
+IMAGES = ("fashion_mnist", "cifar10")
+EPOCHS = 200
+"""A view of 18 comes back every 18 epochs: the networks need as many to fit them."""
+PLAIN, COPIES, WIDER = "none", "augmentation(flip=True)", "augmentation(pixels=2, flip=True)"
+QUERIES = (1, 2, 18, 50, 162)
+SHOWN = {COPIES: 18, WIDER: 50}
+"""How many views the training shows."""
+SAME = 0.02
+"""AUCs that differ by less are taken to be equal."""
 
 
 def lines(study: Study, data: str) -> Iterator[Line]:
     """Yields these claims on an image set; nothing on others."""
     if data in IMAGES:
-        plain, copies = (measured(study.folder, data, views) for views in (1, VIEWS))
-        yield from queries_help(plain, copies, data)
-        yield from translations(plain, copies, data)
+        run = study.variant("augmentation", data, epochs=EPOCHS)
+        yield from queries_help(run, data)
+        yield from few_queries(run, data)
+        yield from translations(run, data)
 
 
-def queries_help(plain: dict[str, Table], copies: dict[str, Table], data: str) -> Iterator[Line]:
-    """Claim 11."""
-    for tables, what in ((copies, "trained with copies"), (plain, "trained without")):
-        found = {queries: tables[f"lira {queries}"] for queries in QUERIES}
-        gain = difference(found[VIEWS][AUC], found[1][AUC])
-        shown = ", ".join(
+def queries_help(run: Run, data: str) -> Iterator[Line]:
+    """Claim 11, first half: the queries must be the views that the training shows."""
+    for cell, what in ((COPIES, "one pixel"), (WIDER, "two pixels"), (PLAIN, "no shifts")):
+        found, most = by_queries(run, cell), SHOWN.get(cell, SHOWN[COPIES])
+        gain = difference(found[most][AUC], found[1][AUC])
+        beyond = difference(found[QUERIES[-1]][AUC], found[most][AUC])
+        numbers = ", ".join(
             f"{queries}: {scored[AUC].value:.3f} / {scored[TPR01].value:.3f}"
             for queries, scored in found.items()
         )
-        helps = gain if tables is copies else total((-1, gain))
-        verdict = "help" if tables is copies else "do not help"
+        helps = gain if cell in SHOWN else total((-1, gain))
         yield Line(
             11.1,
-            f"{what}, more augmented queries {verdict} LiRA",
+            f"trained on {what}, more augmented queries {'' if cell in SHOWN else 'do not '}"
+            "help LiRA",
             data,
-            f"AUC / TPR at FPR 0.1% by queries: {shown}; gain in AUC from 1 to {VIEWS} {gain}",
+            f"AUC / TPR at FPR 0.1% by queries: {numbers}; gain in AUC from 1 to {most} {gain}, "
+            f"from {most} to {QUERIES[-1]} {beyond}",
             at_least(helps.interval),
         )
-    found = {queries: copies[f"lira {queries}"][AUC] for queries in QUERIES}
-    early = total((2, found[2]), (-1, found[1]), (-1, found[VIEWS]))
+
+
+def few_queries(run: Run, data: str) -> Iterator[Line]:
+    """Claim 11, second half: the gain saturates early."""
+    found = by_queries(run, COPIES)
+    early = total((2, found[2][AUC]), (-1, found[1][AUC]), (-1, found[18][AUC]))
     yield Line(
         11.2,
         "the second query brings more than all others up to 18",
@@ -95,146 +74,57 @@ def queries_help(plain: dict[str, Table], copies: dict[str, Table], data: str) -
         f"gain of the second minus gain of the rest {early}",
         at_least(early.interval),
     )
+    found = by_queries(run, WIDER)
+    left = difference(found[50][AUC], found[18][AUC])
+    yield Line(
+        11.3,
+        f"18 of 50 trained views are as good as all, within {SAME} of AUC",
+        data,
+        f"{found[18][AUC].value:.3f} and {found[50][AUC].value:.3f}, difference {left}",
+        within(left.interval, SAME),
+    )
 
 
-def translations(plain: dict[str, Table], copies: dict[str, Table], data: str) -> Iterator[Line]:
+def translations(run: Run, data: str) -> Iterator[Line]:
     """Claim 17."""
-    for name in ("malt", "boundary distance"):
-        fall = difference(plain[name][ACCURACY], copies[name][ACCURACY])
+    for name in ("malt", "boundary_distance"):
+        before, after = (table(run, cell, name)[ACCURACY] for cell in (PLAIN, COPIES))
+        fall = difference(before, after)
         yield Line(
             17.1,
-            f"training with shifted copies lowers {name}",
+            f"training on shifted copies lowers {name.replace('_', ' ')}",
             data,
-            f"accuracy {plain[name][ACCURACY].value:.3f} plain, "
-            f"{copies[name][ACCURACY].value:.3f} with copies, fall {fall}",
+            f"accuracy {before.value:.3f} plain, {after.value:.3f} with copies, fall {fall}",
             at_least(fall.interval),
         )
-    before, after = plain["translations"][ACCURACY], copies["translations"][ACCURACY]
-    rise = difference(after, before)
+    before, after = (table(run, cell, "augmentation", magnitude=1) for cell in (PLAIN, COPIES))
+    rise = difference(after[ACCURACY], before[ACCURACY])
+    gap, lira = (
+        [table(run, cell, name, **fields)[ACCURACY].value for cell in (PLAIN, COPIES)]
+        for name, fields in (("gap", {}), ("lira", {"queries": SHOWN[COPIES], "mirrored": True}))
+    )
     yield Line(
         17.2,
-        "training with shifted copies raises the attack that queries these shifts",
+        "training on shifted copies raises the attack that queries these shifts",
         data,
-        f"accuracy {before.value:.3f} plain, {after.value:.3f} with copies, rise {rise}; gap "
-        f"attack {plain['gap'][ACCURACY].value:.3f} and {copies['gap'][ACCURACY].value:.3f}, "
-        f"LiRA with {VIEWS} queries {plain[f'lira {VIEWS}'][ACCURACY].value:.3f} and "
-        f"{copies[f'lira {VIEWS}'][ACCURACY].value:.3f}",
+        f"accuracy {before[ACCURACY].value:.3f} plain, {after[ACCURACY].value:.3f} with copies, "
+        f"rise {rise}; gap attack {gap[0]:.3f} and {gap[1]:.3f}, LiRA with {SHOWN[COPIES]} queries "
+        f"{lira[0]:.3f} and {lira[1]:.3f}",
         at_least(rise.interval),
     )
-
-
-def measured(folder: Path, data: str, views: int) -> dict[str, Table]:
-    """Returns every attack's table on models trained with that many views; kept in a file."""
-    rate = IMAGES[data]
-    population = load_population(
-        PopulationSpec(dataset=data, pool=POOL, test=1000, reference=1000, average_pool=2),
-        seed=SEED,
-        data_dir=None,
+    malt = table(run, PLAIN, "malt")
+    lead = difference(after[ACCURACY], malt[ACCURACY])
+    yield Line(
+        17.3,
+        "with copies, that attack is above MALT without",
+        data,
+        f"accuracy {after[ACCURACY].value:.3f} and {malt[ACCURACY].value:.3f}, lead {lead}",
+        at_least(lead.interval),
     )
-    members = membership(population, models=MODELS, seed=SEED)
-    path = folder / f"{data}-views-{views}.safetensors"
-    asked = {name: json.dumps(attack.identity()) for name, attack in ATTACKS.items()}
-    known = load_file(path) if path.is_file() else {}
-    missing = [name for name, identity in asked.items() if identity not in known]
-    if missing:
-        print(f"{data} with {views} views: {', '.join(missing)}", flush=True)
-        models = _Models(population, train(population, members, views, rate))
-        for name in missing:
-            scores = ATTACKS[name].score(_view(population, members, models, ATTACKS[name]))
-            known[asked[name]] = np.ascontiguousarray(scores, dtype=np.float64)
-        save_file(known, path)
+
+
+def by_queries(run: Run, cell: str) -> dict[int, Table]:
+    """Returns LiRA's tables by the number of views it asks about."""
     return {
-        name: Table(known[key], members[tuple(map(slice, known[key].shape))])
-        for name, key in asked.items()
+        queries: table(run, cell, "lira", queries=queries, mirrored=True) for queries in QUERIES
     }
-
-
-def train(population: Population, members: Bools, views: int, rate: float) -> Weights:
-    """Trains all models on the first views of their members, for about as many steps each."""
-    pool = population.pool_x
-    copies = [pool if copy is None else copy for copy in augmented(pool, views)]
-    recipe = Recipe(
-        epochs=60.0 if views == 1 else 12.0,
-        batch_size=32 if views == 1 else 64,
-        lr=rate,
-        momentum=0.9,
-    )
-    sampling = recipe.sampling(views * population.expected_members)
-    task = Task(
-        architecture=NET,
-        shape=population.shape,
-        n_classes=population.n_classes,
-        recipe=recipe,
-        sampling=sampling,
-        mechanism=None,
-        loss=None,
-        regularise=None,
-        data=TrainingData(
-            inputs=torch.from_numpy(np.concatenate(copies)),
-            targets=torch.from_numpy(np.tile(population.pool_y, views)),
-            reference_inputs=torch.from_numpy(population.reference_x),
-            reference_targets=torch.from_numpy(population.reference_y),
-        ),
-        members=torch.from_numpy(np.tile(members, (1, views))),
-        seed=SEED,
-        models=tuple(range(MODELS)),
-        checkpoints=(sampling.steps,),
-    )
-    return fit(task)[sampling.steps]
-
-
-class _Models(NamedTuple):
-    """Trained models that answer with probabilities."""
-
-    population: Population
-    weights: Weights
-
-    def on(self, inputs: Floats, chosen: slice | Ints) -> Floats:
-        """Returns outputs `(k, N, C)` of the chosen models on inputs `(N, *shape)`."""
-        values = logits(
-            NET,
-            {name: value[chosen] for name, value in self.weights.items()},
-            torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)),
-            shape=self.population.shape,
-            n_classes=self.population.n_classes,
-        )
-        return values.softmax(-1).numpy()
-
-    def on_each(self, models: Ints, points: Ints, inputs: Floats) -> Floats:
-        """Returns outputs `(k, b, C)` of models `(k,)` on inputs `(k, b, *shape)` of their own."""
-        del points  # models answer alike on whoever's account
-        shape, classes = self.population.shape, self.population.n_classes
-        outputs = np.empty((*inputs.shape[:2], classes), np.float32)
-        for model in np.unique(models):
-            rows = np.flatnonzero(models == model)
-            own = self.on(inputs[rows].reshape(-1, *shape), np.array([model]))
-            outputs[rows] = own[0].reshape(len(rows), -1, classes)
-        return outputs
-
-
-def _view(population: Population, members: Bools, models: _Models, attack: Attack) -> View:
-    count, points = attack.extent.of(*members.shape)
-    kept, pool = slice(count), population.pool_x[:points]
-    oracle = Oracle(
-        access=attack.access,
-        budget=attack.budget,
-        pool_outputs=lambda: models.on(pool, kept),
-        query=lambda inputs: models.on(inputs, kept),
-        query_each=models.on_each,
-    )
-    return View(
-        labels=population.pool_y[:points],
-        inputs=pool,
-        n_classes=population.n_classes,
-        target=oracle,
-        shadows=oracle,
-        members=members[:count, :points],
-        reference_inputs=population.reference_x,
-        reference_labels=population.reference_y,
-        low=population.low,
-        high=population.high,
-        unit=population.unit,
-        binary=population.binary,
-        is_image=population.is_image,
-        rng=rng_for(SEED, "attack", attack.name),
-    )

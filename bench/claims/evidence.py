@@ -86,9 +86,9 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     return total((1, first), (-1, second))
 
 
-def apart(first: Estimate, second: Estimate) -> Interval:
+def apart(first: Interval, second: Interval) -> Interval:
     """Returns first minus second where both come from independent models and examples."""
-    (a, a_low, a_high), (b, b_low, b_high) = first.interval, second.interval
+    (a, a_low, a_high), (b, b_low, b_high) = first, second
     return Interval(
         a - b, a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
     )

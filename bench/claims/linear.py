@@ -47,7 +47,7 @@ def growing_pool(study: Study, data: str) -> Iterator[Line]:
     gaps = [float(r.cells["train_accuracy"][0] - r.cells["test_accuracy"][0]) for r in runs]
     for name, fields in (("malt", {}), ("matt", {"origin": "shadows"})):
         found = [table(run, "none", name, **fields)[ACCURACY] for run in runs]
-        falls = [apart(first, then) for first, then in pairwise(found)]
+        falls = [apart(first.interval, then.interval) for first, then in pairwise(found)]
         yield Line(
             4,
             f"{name.upper()} on softmax regression: accuracy falls as the pool grows",

@@ -46,16 +46,27 @@ class Study:
         """Returns the run of a shipped grid as it is."""
         return self._run(name, read_document(find_grid(name)))
 
-    def variant(self, name: str, data: str, *, label: str = "", **population: Any) -> Run:
+    def variant(
+        self,
+        name: str,
+        data: str,
+        *,
+        label: str = "",
+        epochs: float | None = None,
+        **population: Any,
+    ) -> Run:
         """Returns the run of the grid `claims-NAME` on a data set.
 
         Args:
             name: Which grid.
             data: Where.
             label: Names the changes in the run's folder.
+            epochs: Of training, where they are not those of the data set's own grid.
             population: Fields of the population to change; None removes one.
         """
         document = variant_document(name, data, **population)
+        if epochs is not None:
+            document["recipe"] = {**document["recipe"], "epochs": epochs}
         return self._run(f"{data}-{name}{label}", document)
 
     def available(self) -> list[str]:

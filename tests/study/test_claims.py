@@ -79,7 +79,7 @@ def test_total_is_linear():
 
 def test_a_difference_of_independent_numbers_adds_their_widths():
     first, second = gaussian(2.0, seed=1)[AUC], gaussian(1.0, seed=2)[AUC]
-    gap = apart(first, second)
+    gap = apart(first.interval, second.interval)
     below = first.value - first.interval.low, second.interval.high - second.value
     assert gap.value - gap.low == pytest.approx(np.hypot(*below))
     assert gap.low > 0
@@ -111,7 +111,7 @@ def test_one_failure_fails_a_claim_of_several_parts():
 def test_every_grid_can_be_repeated_on_every_data_set(data, tmp_path):
     names = [name.removeprefix("claims-") for name in list_grids() if name.startswith("claims-")]
     variants = set(names) - {own.removeprefix("claims-") for own in OWN_GRID.values()}
-    assert {"masks", "labels", "logistic", "shadows", "canaries"} <= variants
+    assert {"masks", "labels", "logistic", "shadows", "canaries", "augmentation", "l2"} <= variants
     for name in variants:
         write_document(variant_document(name, data), tmp_path / f"{name}.yaml")
         grid = read_grid(tmp_path / f"{name}.yaml")
