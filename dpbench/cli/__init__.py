@@ -64,9 +64,11 @@ def run(
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
+    from dpbench.cli.execute import execute
+
     outcomes = []
     for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
-        outcome = _run(context, folder, workers=workers, retry_failed=retry_failed)
+        outcome = execute(context, folder, workers=workers, retry_failed=retry_failed)
         _report(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)
         err = Console(stderr=True)
@@ -76,29 +78,6 @@ def run(
         outcomes.append(outcome)
     if any(outcome.failures for outcome in outcomes):
         raise typer.Exit(1)
-
-
-def _run(context: Any, folder: Path, *, workers: int | None, retry_failed: bool) -> Any:
-    from dpbench.grid import runner
-    from dpbench.progress import RunProgress
-
-    plan = runner.prepare(context, folder)
-    if retry_failed:
-        runner.retry_failed(context.store, plan)
-    err = Console(stderr=True)
-    err.print(f"{context.grid.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs -> {folder}")
-    try:
-        with RunProgress(err) as progress:
-            return runner.execute(
-                context,
-                plan,
-                folder,
-                workers=workers or runner.default_workers(),
-                report=progress,
-            )
-    except KeyboardInterrupt:
-        err.print("interrupted: nothing is lost, the same command goes on from here")
-        raise typer.Exit(130) from None
 
 
 @app.command()

@@ -35,12 +35,11 @@ def tune(
     ] = None,
 ) -> None:
     """Try as many strengths of every defense, on public data, and write a grid of the best."""
-    from dpbench.grid import runner
+    from dpbench.cli.execute import execute
     from dpbench.grid.job import Context
     from dpbench.grid.shipped import find_grid
     from dpbench.grid.spec import read_grid
     from dpbench.grid.store import Store
-    from dpbench.progress import RunProgress
     from dpbench.tuning.choose import choose
     from dpbench.tuning.trials import plan_trials
     from dpbench.tuning.tuned_grid import write_tuned_grid
@@ -52,21 +51,7 @@ def tune(
     context = Context(
         grid=planned.grid, store=Store(folder / "store"), device=device, data_dir=data_dir
     )
-    plan = runner.prepare(context, folder)
-    err = Console(stderr=True)
-    err.print(f"{planned.grid.name}: {len(plan.cells)} trials, {len(plan.jobs)} jobs -> {folder}")
-    try:
-        with RunProgress(err) as progress:
-            outcome = runner.execute(
-                context,
-                plan,
-                folder,
-                workers=workers or runner.default_workers(),
-                report=progress,
-            )
-    except KeyboardInterrupt:
-        err.print("interrupted: nothing is lost, the same command goes on from here")
-        raise typer.Exit(130) from None
+    outcome = execute(context, folder, workers=workers, cells="trials")
     rows = choose(planned, outcome.cells, outcome.attacks, losses)
     rows.to_csv(folder / "trials.csv", index=False)
     path = folder / f"{evaluated.name}-tuned.yaml"
@@ -74,7 +59,9 @@ def tune(
     command = f"dpbench tune {grid} --trials {trials} --models {models}{options}"
     count = write_tuned_grid(evaluated, planned, rows, path, command=command)
     _summary(rows)
-    err.print(f"{count} strengths chosen: dpbench run {path}", markup=False, soft_wrap=True)
+    Console(stderr=True).print(
+        f"{count} strengths chosen: dpbench run {path}", markup=False, soft_wrap=True
+    )
 
 
 def _losses(given: list[float] | None) -> tuple[float, ...]:
