@@ -159,10 +159,19 @@ class Composition:
         return partial(_total, penalties)
 
     def mechanism(self, sampling: Sampling) -> Mechanism | None:
-        """The replaced mechanism, or None; without its claim where another part drops it."""
+        """The replaced mechanism, or None; without its claim where another part drops it.
+
+        Raises:
+            UserError: It averages copies of an example that nothing tells apart.
+        """
         for part in self.parts:
             if overrides(part, "mechanism"):
                 mechanism = part.mechanism(sampling)
+                if mechanism and mechanism.multiplicity > 1 and self.augment() is None:
+                    raise UserError(
+                        f"{part.label()}: nothing tells the copies of an example apart",
+                        next_step=f"write [augmentation, {part.name}: {{...}}], or take one copy",
+                    )
                 others = [name for name in self.claim_dropped_by if name != part.name]
                 return replace(mechanism, claim=None) if mechanism and others else mechanism
         return None

@@ -138,6 +138,13 @@ def test_what_mixes_examples_is_never_clipped(mixing):
         Composition((DP, mixing))
 
 
+def test_copies_of_an_example_need_something_that_tells_them_apart():
+    several = d.DpSgd(noise_multiplier=1.0, augmentations=4)
+    assert Composition((d.Augmentation(), several)).mechanism(SAMPLING).multiplicity == 4
+    with pytest.raises(UserError, match="apart"):
+        Composition((several,)).mechanism(SAMPLING)
+
+
 def test_every_pair_of_defenses_is_composed_or_refused_by_name():
     examples = {part.name: part for part in (*KEEPING, *DROPPING, *REFUSED, DP)}
     examples |= {
