@@ -28,6 +28,7 @@ class Scattering(Defense):
         octaves: J; left out, 2 for sides of 24 pixels and more, else 1.
     """
 
+    version: ClassVar[int] = 2
     reference: ClassVar[str] = (
         "Tramer & Boneh 2021, Differentially Private Learning Needs Better Features"
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 DIRECTIONS = 8
-_IMAGES_AT_ONCE = 128
+_IMAGES_AT_ONCE = 16
 
 
 def scattering(images: Tensor, *, octaves: int) -> Tensor:
@@ -21,7 +21,7 @@ def scattering(images: Tensor, *, octaves: int) -> Tensor:
 
     Args:
         images: `(N, channels, height, width)`, sides divisible by 2^J.
-        octaves: J; paths are `1 + L J + L² J (J - 1) / 2`.
+        octaves: J; paths are `1 + L J + L² J (J - 1) / 2`, order by order as Kymatio has them.
     """
     blocks = [_block(part, octaves) for part in torch.split(images, _IMAGES_AT_ONCE)]
     return torch.cat(blocks) if blocks else images.new_empty(0)
@@ -29,31 +29,38 @@ def scattering(images: Tensor, *, octaves: int) -> Tensor:
 
 def _block(images: Tensor, octaves: int) -> Tensor:
     margin = 2**octaves
-    padded = functional.pad(images, (margin,) * 4, mode="reflect")
+    padded = functional.pad(images, (margin,) * 4, mode="reflect")[:, :, None]
     low, bands = _filters(padded.shape[-2], padded.shape[-1], octaves)
+    # The Gaussian is separable: two narrow products smooth and sample at once.
+    kernel = torch.fft.ifft2(low).real
+    down = _sampled(kernel.sum(1), margin)
+    across = _sampled(kernel.sum(0) / kernel.sum(), margin).T
 
-    def smooth(values: Tensor) -> Tensor:
-        blurred: Tensor = torch.fft.ifft2(torch.fft.fft2(values) * low)
-        return blurred.real[..., ::margin, ::margin][..., 1:-1, 1:-1]
+    zeroth, first, second = [down @ padded @ across], [], []
+    spectrum = torch.fft.fft2(padded)
+    for octave, band in enumerate(bands):
+        envelopes = torch.fft.ifft2(spectrum * band).abs()
+        first.append(down @ envelopes @ across)
+        coarser = bands[octave + 1 :]
+        if coarser:
+            inner = torch.fft.fft2(envelopes)[:, :, :, None]
+            again = torch.fft.ifft2(inner * torch.cat(coarser)).abs()
+            second.append((down @ again @ across).flatten(2, 3))
+    return torch.cat([*zeroth, *first, *second], 2).flatten(1, 2)
 
-    paths = [smooth(padded)]
-    for first, band in enumerate(bands):
-        spectrum = torch.fft.fft2(padded)
-        for wavelet in band:
-            envelope = torch.fft.ifft2(spectrum * wavelet).abs()
-            paths.append(smooth(envelope))
-            inner = torch.fft.fft2(envelope)
-            for other in bands[first + 1 :]:
-                paths += [smooth(torch.fft.ifft2(inner * second).abs()) for second in other]
-    return torch.stack(paths, 2).flatten(1, 2)
+
+def _sampled(kernel: Tensor, step: int) -> Tensor:
+    """Returns the matrix of a circular convolution, every `step`-th row without the margins."""
+    shifts = torch.arange(step, len(kernel) - step, step)[:, None] - torch.arange(len(kernel))
+    return kernel[shifts % len(kernel)]
 
 
 @functools.lru_cache(maxsize=8)
-def _filters(height: int, width: int, octaves: int) -> tuple[Tensor, list[list[Tensor]]]:
-    """Returns φ and, for each octave, its wavelets in all directions, in the Fourier domain."""
+def _filters(height: int, width: int, octaves: int) -> tuple[Tensor, list[Tensor]]:
+    """Returns φ and, for each octave, its wavelets `(L, height, width)`, in the Fourier domain."""
     low = _spectrum(_gabor(height, width, 0.8 * 2 ** (octaves - 1), 0.0, 0.0, 1.0))
     bands = [
-        [_morlet(height, width, octave, direction) for direction in range(DIRECTIONS)]
+        torch.stack([_morlet(height, width, octave, turn) for turn in range(DIRECTIONS)])
         for octave in range(octaves)
     ]
     return low, bands

@@ -1,5 +1,6 @@
 """What the runner does for a defense that declares how an informed adversary meets it."""
 
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -171,6 +172,30 @@ def test_a_defense_composes_the_trainer_or_changes_the_network(tmp_path, defense
     assert set(run.attacks["status"]) == {"done"}
     accuracy = run.cells.set_index("cell")["train_accuracy"]
     assert accuracy["halves"] > accuracy["none"]
+
+
+def test_features_are_made_once_for_all_blocks_of_a_cell(tmp_path, defenses, monkeypatch):
+    seen, real = [], Doubled.represent
+
+    def represent(self, inputs):
+        seen.append(len(inputs))
+        return real(self, inputs)
+
+    monkeypatch.setattr(Doubled, "represent", represent)
+    monkeypatch.setattr(sys.modules["dpbench.training.fit"], "_BLOCK", 1)
+    monkeypatch.setattr("dpbench.training.dense._MOST_AT_ONCE", 4)
+    context = context_of(tmp_path, defenses=["none", "doubled"])
+    trains = [job for job in make_plan(context).jobs.values() if job.kind == "train"]
+    seen.clear()
+    alone = {job.key: job.run(context).arrays for job in trains}
+    assert len(trains) == 4
+    assert seen.count(150) == 2  # pool and reference set
+    monkeypatch.setattr(Doubled, "represent", real)
+    for job in trains:
+        for name, value in job.run(
+            context_of(tmp_path, defenses=["none", "doubled"])
+        ).arrays.items():
+            np.testing.assert_array_equal(value, alone[job.key][name])
 
 
 def test_a_claim_needs_no_noisy_gradients(tmp_path, defenses):

@@ -9,6 +9,7 @@ from torch.nn import functional
 from dpbench.models import MLP
 from dpbench.training import autograd, dense
 from dpbench.training.recipe import Recipe
+from dpbench.training.schedule import learning_rates
 from dpbench.training.task import Mechanism, Setting, Step
 from tests.training.small_task import CLASSES, TABLE, N, make_task
 
@@ -141,6 +142,25 @@ def test_adam_is_torchs(mechanism):
     assert same(ours, theirs, atol=1e-4)
     sgd = dataclasses.replace(task, recipe=dataclasses.replace(recipe, optimizer="sgd"))
     assert not same(ours, fitted(dense, sgd), atol=1e-2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_adam_is_the_usual_loop(engine):
+    recipe = dataclasses.replace(FULL, optimizer="adam", lr=0.05)
+    task = dataclasses.replace(whole_batches(task_of()), recipe=recipe)
+    rates = learning_rates(recipe, task.sampling)
+    after, start = fitted(engine, task), engine_start(task)
+    for model in range(3):
+        module = NET.build(TABLE, CLASSES, torch.Generator())
+        module.load_state_dict({name: value[model] for name, value in start.items()})
+        adam = torch.optim.Adam(module.parameters(), lr=1.0, weight_decay=recipe.weight_decay)
+        for rate in rates[:6]:
+            adam.param_groups[0]["lr"] = rate
+            adam.zero_grad()
+            functional.cross_entropy(module(task.data.inputs), task.data.targets).backward()
+            adam.step()
+        for name, value in module.named_parameters():
+            torch.testing.assert_close(after[name][model], value.detach(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
