@@ -1,7 +1,7 @@
 """Is any defense better than DP-SGD on the examples it protects worst? Tables of docs/aerni.md.
 
-    dpbench run aerni --out results/aerni    # or a smaller copy of grids/aerni.yaml
-    python -m bench.aerni results/aerni      # prints the table, and writes it into the page
+    dpbench run aerni && dpbench run aerni-duplicates     # or smaller copies of these grids
+    python -m bench.aerni results/aerni results/aerni-duplicates
 
 A cell's leakage is the TPR at FPR 0.1 % of its strongest adaptive attack on canaries, chosen on the
 numbers shown; its rival is the DP-SGD cell of least epsilon among those as accurate.
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from bench.generated import replace_section
 
@@ -103,10 +104,15 @@ def _limits(value: tuple[float, float, float]) -> str:
 
 
 def main() -> None:
-    """Reads a run and writes the page's table."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "results/aerni")
-    tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("cells", "attacks"))
-    text = table(rows_of(*tables))
+    """Reads runs, one for each kind of canary, and writes the page's tables."""
+    folders = [Path(name) for name in sys.argv[1:]] or [Path("results/aerni")]
+    parts = []
+    for folder in folders:
+        grid = yaml.safe_load((folder / "grid.yaml").read_text(encoding="utf-8"))
+        tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("cells", "attacks"))
+        size = f"{grid['canaries']['count']} canaries, {grid['models']} models"
+        parts.append(f"### {grid['canaries']['kind']} ({size})\n\n{table(rows_of(*tables))}")
+    text = "\n\n".join(parts)
     print(text)
     replace_section(PAGE, text)
 
