@@ -16,10 +16,12 @@ from rich.table import Table
 from dpbench.cli.audit import audit
 from dpbench.cli.bound import bound
 from dpbench.cli.check import check, refuse_cheats
+from dpbench.cli.compare import compare
 from dpbench.cli.components import components
 from dpbench.cli.console import console
 from dpbench.cli.disparity import disparity
 from dpbench.cli.new_defense import new_defense
+from dpbench.cli.reproduce import reproduce
 from dpbench.cli.tune import tune
 from dpbench.errors import UserError
 
@@ -35,6 +37,8 @@ app.command()(bound)
 app.command()(audit)
 app.command()(check)
 app.command()(disparity)
+app.command()(compare)
+app.command()(reproduce)
 app.command("new-defense")(new_defense)
 app.command()(tune)
 
@@ -106,7 +110,7 @@ def status(folder: FolderArgument, data_dir: DataOption = None) -> None:
 
     if not (folder / "grid.yaml").is_file():
         raise UserError(f"{folder}: no run here", next_step="dpbench run GRID --out DIR")
-    store = Store(folder / "store")
+    store = Store.of(folder)
     context = Context(grid=read_grid(folder / "grid.yaml"), store=store, data_dir=data_dir)
     board = Board(make_plan(context).jobs, store)
     running = Claims(store.root / "claims").active() - board.finished
@@ -211,7 +215,7 @@ def _contexts(
     for spec in grids:
         refuse_cheats(spec.attacks)
         folder = out / spec.name if out and len(grids) > 1 else out or Path("results") / spec.name
-        store = Store(folder / "store")
+        store = Store.of(folder)
         contexts.append((Context(grid=spec, store=store, device=device, data_dir=data_dir), folder))
     return contexts
 

@@ -70,6 +70,8 @@ class Defense(Component):
 
     Class variables:
         reference: The paper that proposed it.
+        reported: What its authors reported, for the defense card: where and how to the number.
+        tuned: How its defaults were found, for the card of whoever is compared with it.
         keeps_argmax: `release` never changes the predicted label.
         randomised: `release` takes a `generator` keyword and uses it.
         mixes_examples: `augment` lets one example change another, so gradients cannot be clipped.
@@ -82,6 +84,8 @@ class Defense(Component):
 
     kind: ClassVar[str] = "defense"
     reference: ClassVar[str] = ""
+    reported: ClassVar[Mapping[str, str]] = {}
+    tuned: ClassVar[str] = ""
     keeps_argmax: ClassVar[bool] = True
     randomised: ClassVar[bool] = False
     mixes_examples: ClassVar[bool] = False

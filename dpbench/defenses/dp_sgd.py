@@ -74,6 +74,7 @@ class DpSgd(Defense):
 
     name: ClassVar[str] = "dp_sgd"
     reference: ClassVar[str] = "Abadi et al. 2016, Deep Learning with Differential Privacy"
+    tuned: ClassVar[str] = "schedule per epsilon, by 174 trials on public data (docs/tuning.md)"
     search: ClassVar = {"epsilon": Search(0.5, 1e4)}
 
     epsilon: Annotated[float, Field(gt=0)] | None = None

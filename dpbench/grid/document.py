@@ -66,17 +66,30 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error})",
             next_step="dpbench list grids shows the grids that are here",
         ) from None
-    try:
-        document = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: {error.problem or error}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: not YAML ({error})") from None
+    document = parse_text(text, where=str(path))
     if not isinstance(document, dict):
         raise UserError(f"{path}: a grid is a mapping of keys", next_step="see grids/default.yaml")
     return document
+
+
+def parse_text(text: str, *, where: str) -> Any:
+    """Returns the plain value that YAML text holds.
+
+    Args:
+        text: The text.
+        where: What it is, for the message.
+
+    Raises:
+        UserError: It is not YAML, or holds an alias or a repeated key.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{where}{line}: {error.problem or error}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{where}: not YAML ({error})") from None
 
 
 def write_document(document: dict[str, Any], path: Path) -> None:

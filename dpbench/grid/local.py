@@ -86,7 +86,7 @@ class Pool:
         command += ["--device", self._context.device]
         if self._context.data_dir is not None:
             command += ["--data-dir", str(self._context.data_dir)]
-        with (self._out / "store" / "workers.log").open("ab") as log:
+        with (self._context.store.root / "workers.log").open("ab") as log:
             return subprocess.Popen(
                 command,
                 env=os.environ | _ENVIRONMENT,

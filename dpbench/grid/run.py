@@ -71,7 +71,7 @@ class Run:
         """The grid, its data and the store."""
         return Context(
             grid=read_grid(self.folder / "grid.yaml"),
-            store=Store(self.folder / "store"),
+            store=Store.of(self.folder),
             data_dir=self._data_dir,
         )
 

@@ -17,7 +17,8 @@ def list_grids() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in grid_folders():
         for path in sorted(folder.rglob("*.yaml")):
-            found.setdefault(path.stem, path)
+            if not path.name.endswith(".expect.yaml"):
+                found.setdefault(path.stem, path)
     return found
 
 

@@ -163,15 +163,24 @@ def _canaries(fields: Any, population: PopulationSpec) -> Canaries | None:
     return Canaries.parse(_mapping(fields, "canaries"), where="canaries")
 
 
-def _cells(entries: Any) -> Iterator[Composition]:
-    for number, entry in enumerate(_list(entries, "defenses")):
-        where = f"defenses[{number}]"
+def _cells(entries: Any, name: str = "defenses") -> Iterator[Composition]:
+    for number, entry in enumerate(_list(entries, name)):
+        where = f"{name}[{number}]"
         parts = entry if isinstance(entry, list) else [entry]
         if not parts:
             raise UserError(f"{where}: an empty composition", next_step="name a defense, or none")
         sweeps = [list(_expand("defense", part, where)) for part in parts]
         for combination in itertools.product(*sweeps):
             yield Composition(cast(tuple[Defense, ...], combination))
+
+
+def expand_cells(entries: Sequence[Any], *, where: str) -> tuple[Composition, ...]:
+    """Returns the cells that entries of a grid's `defenses` ask for, sweeps expanded.
+
+    Raises:
+        UserError: No such defense, or a field of it is wrong.
+    """
+    return tuple(_cells(list(entries), where))
 
 
 def _attacks(entries: Any) -> Iterator[Attack]:

@@ -22,6 +22,9 @@ from dpbench.errors import UserError
 
 Arrays = dict[str, NDArray[Any]]
 
+COMPARISONS = "compare"
+"""The folder of a run's comparisons."""
+
 
 class Failure(NamedTuple):
     """Why a job has no result.
@@ -42,6 +45,16 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @classmethod
+    def of(cls, folder: Path) -> "Store":
+        """Returns the store of a run's folder; a comparison inside a run's folder shares the run's.
+
+        So what a comparison needs of the run is never computed again.
+        """
+        run = folder.absolute().parent.parent
+        shared = folder.absolute().parent.name == COMPARISONS and (run / "grid.yaml").is_file()
+        return cls((run if shared else folder) / "store")
 
     def create(self) -> None:
         """Makes the folders.

@@ -119,7 +119,7 @@ def main() -> None:
     parent = os.getppid()
     context = Context(
         grid=read_grid(arguments.out / "grid.yaml"),
-        store=Store(arguments.out / "store"),
+        store=Store.of(arguments.out),
         device=arguments.device,
         data_dir=arguments.data_dir,
     )

@@ -1,0 +1,99 @@
+"""`dpbench reproduce`: papers' tables and statements beside runs of our own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dpbench.cli.console import console
+from dpbench.errors import UserError
+
+
+def reproduce(
+    paper: Annotated[
+        str | None, typer.Argument(help="A paper's name; all of them if left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of runs and pages.")] = Path(
+        "results/paper"
+    ),
+    workers: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
+    ] = None,
+) -> None:
+    """Run the grids of papers and write a page for each: reported, ours, verdict."""
+    from dpbench.reproduction.expectation import find_papers
+    from dpbench.reproduction.judge import judge
+    from dpbench.reproduction.measured import Numbers
+    from dpbench.reproduction.page import page, table
+
+    papers = find_papers(paper)
+    judged, failures = {}, []
+    for one in papers:
+        runs: dict[str, Any] = {}
+        missing: dict[str, UserError] = {}
+        for grid in one.grids:
+            try:
+                run, failed = _run(grid, out, workers=workers, device=device, data_dir=data_dir)
+            except UserError as error:
+                missing[grid] = error  # its data are not here, say: the other grids can still run
+                failures.append((grid, str(error)))
+                continue
+            runs[grid] = run
+            failures += failed
+        numbers = {name: Numbers(run) for name, run in runs.items()}
+        judged[one.name] = judge(one, lambda name, n=numbers, m=missing: _found(name, n, m))
+        origins = {name: f"{run.command}, run {run.key[:16]}" for name, run in runs.items()}
+        text = page(one, judged[one.name], origins=origins)
+        (out / f"{one.name}.md").write_text(text, encoding="utf-8")
+        _show(one.name, judged[one.name])
+        table({one.name: judged[one.name]}).to_csv(out / f"{one.name}.csv", index=False)
+    err = Console(stderr=True)
+    for what, why in failures:
+        err.print(f"failed: {what}: {why}", style="red", markup=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _found(name: str, numbers: Mapping[str, Any], missing: Mapping[str, UserError]) -> Any:
+    if name in missing:
+        raise missing[name]
+    return numbers[name]
+
+
+def _run(
+    grid: str, out: Path, *, workers: int | None, device: str, data_dir: Path | None
+) -> tuple[Any, list[tuple[str, str]]]:
+    import torch
+
+    from dpbench.cli.execute import execute
+    from dpbench.grid.job import Context
+    from dpbench.grid.run import load
+    from dpbench.grid.shipped import find_grid
+    from dpbench.grid.spec import read_grid
+    from dpbench.grid.store import Store
+
+    torch.set_num_threads(1)
+    folder = out / grid
+    context = Context(
+        grid=read_grid(find_grid(grid)),
+        store=Store(folder / "store"),
+        device=device,
+        data_dir=data_dir,
+    )
+    outcome = execute(context, folder, workers=workers)
+    return load(folder, data_dir=data_dir), outcome.failures
+
+
+def _show(name: str, lines: Any) -> None:
+    table = Table("what", "reported", "ours", "verdict", title=name)
+    for line in lines:
+        table.add_row(line.what, line.reported, line.ours, line.verdict)
+    console().print(table)

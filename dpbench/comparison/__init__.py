@@ -1,0 +1,1 @@
+"""A new defense beside the baselines of a finished run, at equal accuracy and at equal leak."""

@@ -1,0 +1,250 @@
+"""Every difference between a new defense and its baselines, with intervals and verdicts."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dpbench.comparison.measure import ADVANTAGE, METRICS, Measured, Measurements
+from dpbench.comparison.rivals import Rival, private_family, rivals
+from dpbench.defenses import Composition
+from dpbench.errors import UserError
+from dpbench.grid.run import Run
+from dpbench.metrics import Interval
+from dpbench.metrics.paired import Draws, combine, interval, models_needed, simultaneous
+
+WORSE, BETTER, UNRESOLVED = "worse", "better", "not resolvable"
+BEYOND, SHORT = "more accurate", "less accurate"
+"""Verdicts: at the accuracy of the compared cell, it leaks more, less, or that cannot be told.
+Where the baseline is nowhere as inaccurate, or nowhere as accurate, the cell may leak less because
+it learns less (`less accurate`), or more because it learns more (`more accurate`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One cell beside one baseline, by one metric; differences are the cell's minus the baseline's.
+
+    Attributes:
+        cell: The compared cell.
+        track: `average` or `canary`.
+        metric: Of the leak.
+        rival: `dp_sgd` (read off between its strengths at equal accuracy), `best other` (the least
+            leaking other defense that is as accurate) or `none`.
+        where: The baseline's cell, or the two between which it was read.
+        attack: The attack that is strongest on the cell, on each fold of models.
+        accuracy: The cell's test accuracy.
+        leak: Its leak.
+        rival_accuracy: The baseline's accuracy where it was read.
+        rival_leak: Its leak there.
+        difference: In leak, paired.
+        simultaneous: The same, with an interval that holds for all strengths at once.
+        accuracy_difference: In accuracy where it was read; 0 but at the ends of the baseline.
+        equal_leak_difference: In accuracy, where the baseline leaks as much; None for one cell.
+        models_needed: Models that would tell such a difference from 0, four times in five.
+        verdict: One of this module's words.
+    """
+
+    cell: str
+    track: str
+    metric: str
+    rival: str
+    where: str
+    attack: str
+    accuracy: Interval
+    leak: Interval
+    rival_accuracy: Interval
+    rival_leak: Interval
+    difference: Interval
+    simultaneous: Interval
+    accuracy_difference: Interval
+    equal_leak_difference: Interval | None
+    models_needed: float
+    verdict: str
+
+    def row(self) -> dict[str, Any]:
+        """Returns the row of `comparison.csv`: an interval is three columns."""
+        row: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Interval):
+                row |= columns(name, value)
+            elif name == "equal_leak_difference":
+                row |= columns(name, Interval(math.nan, math.nan, math.nan))
+            else:
+                row[name] = value
+        return row
+
+
+def columns(name: str, value: Interval) -> dict[str, float]:
+    """Returns the three columns of a number with limits."""
+    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
+class _Pair(NamedTuple):
+    cell: Measured
+    rival: Rival
+    metric: str
+
+    @property
+    def difference(self) -> Draws:
+        return combine(_minus, self.cell.leaks[self.metric].mean, self.rival.leak)
+
+
+def _minus(first: float, second: float) -> float:
+    return first - second
+
+
+class Comparison(NamedTuple):
+    """What a comparison found.
+
+    Attributes:
+        found: Every compared cell beside every baseline.
+        points: Where all measured cells lie: `cell`, `role` (`compared`, `dp_sgd`, `none`,
+            `other`), `track`, `metric`, `accuracy` and `leak`, each with limits.
+    """
+
+    found: list[Compared]
+    points: pd.DataFrame
+
+
+class _Field(NamedTuple):
+    """Who takes part: the compared cells, and the baselines by their role, in order of strength."""
+
+    compared: list[str]
+    family: list[str]
+    others: list[str]
+    undefended: str | None
+
+
+def compare(run: Run, compared: Sequence[Composition]) -> Comparison:
+    """Compares cells of a run with all others: on every track, by every metric.
+
+    Args:
+        run: A finished run that holds the compared cells too.
+        compared: The cells of the new defense.
+
+    Raises:
+        UserError: A cell has no result, or there is no baseline.
+    """
+    field = _field(run, compared)
+    found: list[Compared] = []
+    points: list[dict[str, Any]] = []
+    for track in run.context.grid.tracks:
+        measurements = Measurements(run, track)
+        for metric in METRICS:
+            pairs = list(_pairs(measurements, field, metric))
+            for name in dict.fromkeys(pair.rival.name for pair in pairs):
+                same = [pair for pair in pairs if pair.rival.name == name]
+                found += _judged(same, measurements, track)
+            points += _points(measurements, field, metric, track)
+    if not found:
+        raise UserError(
+            f"{run.folder}: no baseline to compare with",
+            next_step="run a grid that has none and dp_sgd",
+        )
+    return Comparison(found, pd.DataFrame(points))
+
+
+def _field(run: Run, compared: Sequence[Composition]) -> _Field:
+    labels = [cell.label for cell in compared]
+    cells = [cell for cell in run.context.grid.cells if cell.label not in labels]
+    done = [cell for cell in cells if _finished(run, cell)]
+    family = [cell.label for cell in private_family(done)]
+    private = {cell.label for cell in done if "dp_sgd" in cell.name.split("+")}
+    undefended = next((cell.label for cell in done if cell.name == "none"), None)
+    others = [cell.label for cell in done if cell.label not in private | {undefended}]
+    return _Field(labels, family, others, undefended)
+
+
+def _points(
+    measurements: Measurements, field: _Field, metric: str, track: str
+) -> Iterator[dict[str, Any]]:
+    size = {"models": measurements.models, "examples": measurements.examples}
+    roles = {
+        "compared": field.compared,
+        "dp_sgd": field.family,
+        "none": [field.undefended] if field.undefended else [],
+        "other": field.others,
+    }
+    for role, labels in roles.items():
+        for cell in map(measurements.of, labels):
+            if metric in cell.leaks:
+                lowest = -1.0 if metric == ADVANTAGE else 0.0
+                leak = interval(cell.leaks[metric].mean, **size, lowest=lowest)
+                yield {
+                    "cell": cell.label,
+                    "role": role,
+                    "track": track,
+                    "metric": metric,
+                    **columns("accuracy", interval(cell.accuracy, **size, lowest=0.0)),
+                    **columns("leak", leak),
+                }
+
+
+def _pairs(measurements: Measurements, field: _Field, metric: str) -> Iterator[_Pair]:
+    """Yields every compared cell with every baseline there is for it."""
+    for label in field.compared:
+        cell = measurements.of(label)
+        if metric in cell.leaks:
+            for rival in rivals(
+                cell,
+                measurements,
+                metric,
+                family=field.family,
+                others=field.others,
+                undefended=field.undefended,
+            ):
+                yield _Pair(cell, rival, metric)
+
+
+def _finished(run: Run, cell: Composition) -> bool:
+    rows = run.cells.loc[run.cells["cell"] == cell.label]
+    statuses = [column for column in ("status", "canary_status") if column in rows]
+    return bool((rows[statuses].dropna(axis=1).eq("done")).all(axis=None)) and not rows.empty
+
+
+def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Iterator[Compared]:
+    """Yields the results of all strengths against one baseline, which are one family of claims."""
+    size = {"models": measurements.models, "examples": measurements.examples}
+    differences = [pair.difference for pair in pairs]
+    for pair, difference, together in zip(
+        pairs, differences, simultaneous(differences, **size), strict=True
+    ):
+        cell, rival = pair.cell, pair.rival
+        leak = cell.leaks[pair.metric]
+        apart = interval(combine(_minus, cell.accuracy, rival.accuracy), **size)
+        equal = rival.equal_leak_accuracy
+        lowest = -1.0 if pair.metric == ADVANTAGE else 0.0
+        yield Compared(
+            cell=cell.label,
+            track=track,
+            metric=pair.metric,
+            rival=rival.name,
+            where=rival.where,
+            attack=" / ".join(dict.fromkeys(leak.attacks)),
+            accuracy=interval(cell.accuracy, **size, lowest=0.0),
+            leak=interval(leak.mean, **size, lowest=lowest),
+            rival_accuracy=interval(rival.accuracy, **size, lowest=0.0),
+            rival_leak=interval(rival.leak, **size, lowest=lowest),
+            difference=interval(difference, **size),
+            simultaneous=together,
+            accuracy_difference=apart,
+            equal_leak_difference=equal and interval(combine(_minus, cell.accuracy, equal), **size),
+            models_needed=models_needed(difference, **size),
+            verdict=verdict(together, apart),
+        )
+
+
+def verdict(difference: Interval, accuracy: Interval) -> str:
+    """Returns the word for a difference in leak at a difference in accuracy, both with limits."""
+    if difference.low > 0:
+        return BEYOND if accuracy.low > 0 else WORSE
+    if difference.high < 0:
+        return SHORT if accuracy.high < 0 else BETTER
+    return UNRESOLVED
+
+
+def table(found: Sequence[Compared]) -> pd.DataFrame:
+    """Returns one row for every cell, track, metric and baseline."""
+    return pd.DataFrame([one.row() for one in found])

@@ -1,0 +1,105 @@
+"""Verdicts in words: every number with its interval, and no more than the data carry."""
+
+import math
+from collections.abc import Sequence
+
+from dpbench.comparison.compare import BETTER, BEYOND, SHORT, UNRESOLVED, WORSE, Compared
+from dpbench.comparison.measure import METRICS
+from dpbench.grid.spec import AVERAGE, CANARY
+from dpbench.metrics import Interval
+
+NAMES = {
+    "tpr_at_fpr_0.001": "TPR at 0.1 % FPR",
+    "tpr_at_fpr_0.01": "TPR at 1 % FPR",
+    "advantage": "advantage",
+}
+_RIVALS = {"dp_sgd": "DP-SGD", "best other": "the best other defense", "none": "no defense"}
+
+
+def sentence(one: Compared, *, models: int) -> str:
+    """Returns one comparison with its verdict, e.g. for a paper's text."""
+    rival = f"{_RIVALS[one.rival]} {_percent(one.rival_leak)}"
+    if one.rival != "none":
+        rival += f" ({one.where})"
+    points = "canaries" if one.track == CANARY else "ordinary examples"
+    text = (
+        f"at {100 * one.accuracy.value:.1f} % accuracy {one.cell} leaks {_percent(one.leak)} "
+        f"{NAMES[one.metric]} of {points} ({one.attack}), {rival}; "
+        f"paired difference {_points(one.difference)}"
+    )
+    return f"{text}: {_ending(one, models)}"
+
+
+def _ending(one: Compared, models: int) -> str:
+    rival = _RIVALS[one.rival]
+    apart = f"{_points(one.accuracy_difference)} points of accuracy"
+    match one.verdict:
+        case _ if one.rival == "none" and one.verdict != UNRESOLVED:
+            word = "more" if one.difference.value > 0 else "less"
+            return f"{word} than {rival}, at a difference of {apart}"
+        case verdict if verdict == WORSE:
+            return f"worse than {rival}"
+        case verdict if verdict == BETTER:
+            return f"better than {rival}"
+        case verdict if verdict == BEYOND:
+            return f"more than {rival}, which is nowhere as accurate ({apart} less)"
+        case verdict if verdict == SHORT:
+            return f"less than {rival}, which is nowhere as inaccurate ({apart})"
+    return f"not resolvable with {models} models{_needed(one.models_needed)}"
+
+
+def _needed(models: float) -> str:
+    if math.isinf(models) or models > 100_000:
+        return "; a difference this small would take another pool, not more models"
+    rounded = math.ceil(models / 10) * 10
+    return f"; about {rounded:,} would tell such a difference from none"
+
+
+def headline(found: Sequence[Compared]) -> list[Compared]:
+    """Returns the comparisons that the verdict is about: the worst case where it was measured.
+
+    That is the canary track if there is one, by the TPR at the lowest FPR that can be resolved.
+    """
+    tracks = {one.track for one in found}
+    track = CANARY if CANARY in tracks else AVERAGE
+    own = [one for one in found if one.track == track]
+    metric = next(name for name in METRICS if any(one.metric == name for one in own))
+    return [one for one in own if one.metric == metric]
+
+
+def verdict(found: Sequence[Compared], *, models: int) -> str:
+    """Returns the verdict on the whole defense in one or two sentences."""
+    own = headline(found)
+    private = [one for one in own if one.rival == "dp_sgd"]
+    against = private or [one for one in own if one.rival != "none"] or own
+    worse = [one for one in against if one.verdict in (WORSE, BEYOND)]
+    better = [one for one in against if one.verdict in (BETTER, SHORT)]
+    shown = max(worse or better or against, key=lambda one: abs(one.difference.value))
+    said = [_overall(worse, better, against), sentence(shown, models=models)]
+    undefended = [one for one in own if one.rival == "none"]
+    if undefended and not any(one.difference.high < 0 for one in undefended):
+        said.append("no strength is shown to leak less than no defense")
+    return ". ".join(text[0].upper() + text[1:] for text in said) + "."
+
+
+def _overall(
+    worse: Sequence[Compared], better: Sequence[Compared], against: Sequence[Compared]
+) -> str:
+    rival, total = _RIVALS[against[0].rival], len(against)
+    strengths = f"of {total} strengths" if total > 1 else "of one strength"
+    counts = [
+        f"{len(ones)} {strengths} {word} than {rival} at equal accuracy"
+        for ones, word in ((worse, "leak more"), (better, "leak less"))
+        if ones
+    ]
+    if not counts:
+        return f"no difference from {rival} at equal accuracy can be told"
+    return " and ".join(counts)
+
+
+def _percent(value: Interval) -> str:
+    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def _points(value: Interval) -> str:
+    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"

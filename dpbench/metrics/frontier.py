@@ -1,0 +1,53 @@
+"""What a baseline with many strengths gives at the accuracy, or at the leak, of another defense."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+Floats = NDArray[np.floating]
+
+
+class Reading(NamedTuple):
+    """A point between two strengths.
+
+    Attributes:
+        value: What was read off there.
+        along: Where it was read: as asked, or at the nearer end if that is out of reach.
+        position: Index of the strength that reaches it, less the share of the way from there back
+            to the one before it.
+    """
+
+    value: float
+    along: float
+    position: float
+
+
+class Frontier:
+    """A baseline's two measures, as its strength is relaxed step by step.
+
+    Less noise means more accuracy and more leak, up to sampling error, so both are first made
+    monotone (isotonic regression); between neighbouring strengths they are taken to be linear.
+    Choosing the best of the points near an accuracy instead would favour the baseline by the
+    luck of the draw.
+
+    Args:
+        along: `(k,)` the measure at which it is read, from the strictest strength to the loosest.
+        values: `(k,)` the measure that is read off.
+    """
+
+    def __init__(self, along: Floats, values: Floats) -> None:
+        self._along = isotonic_regression(np.asarray(along, dtype=np.float64)).x
+        self._values = isotonic_regression(np.asarray(values, dtype=np.float64)).x
+
+    def at(self, level: float) -> Reading:
+        """Returns the value where the baseline first reaches a level, or at its nearer end."""
+        along, values = self._along, self._values
+        level = float(np.clip(level, along[0], along[-1]))
+        reached = int(np.searchsorted(along, level, side="left"))
+        if reached == 0:
+            return Reading(float(values[0]), level, 0.0)
+        back = (along[reached] - level) / (along[reached] - along[reached - 1])
+        value = values[reached] - back * (values[reached] - values[reached - 1])
+        return Reading(float(value), level, float(reached - back))

@@ -1,0 +1,179 @@
+"""Differences between defenses that were measured on the same models' bits and the same examples.
+
+All cells of a grid share their membership bits, their pool and their test set. A bootstrap that
+draws the same models and the same examples for every cell keeps what they share, and what they
+share cancels in a difference. See `intervals` for why models and examples are drawn apart.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from dpbench.metrics.intervals import (
+    Interval,
+    crossed_interval,
+    deviations,
+    resampling_weights,
+)
+from dpbench.metrics.replicates import Bins
+from dpbench.metrics.roc import Bools, Floats, rank
+from dpbench.metrics.thresholds import decide, fold_curves
+
+
+class Draws(NamedTuple):
+    """A statistic on the sample and on its replicates; arithmetic keeps the pairing.
+
+    Attributes:
+        models: `(1 + R,)` values with models resampled; the first is the sample's.
+        examples: `(1 + R,)` values with examples resampled; the first is the sample's.
+    """
+
+    models: NDArray[np.float64]
+    examples: NDArray[np.float64]
+
+    @property
+    def value(self) -> float:
+        """The statistic of the sample itself."""
+        return float(self.models[0])
+
+
+def combine(function: Callable[..., float], *draws: Draws) -> Draws:
+    """Returns a function of statistics, replicate by replicate."""
+    return Draws(
+        *(
+            np.array([function(*values) for values in zip(*axis, strict=True)], dtype=np.float64)
+            for axis in zip(*draws, strict=True)
+        )
+    )
+
+
+class Resampling:
+    """Draws that all cells share: of models, of pool examples and of test examples.
+
+    Args:
+        models: M.
+        examples: Audited pool examples.
+        tests: Test examples.
+        rng: Draws the replicates.
+        replicates: R, for models and as many for examples.
+    """
+
+    def __init__(
+        self, *, models: int, examples: int, tests: int, rng: np.random.Generator, replicates: int
+    ) -> None:
+        self._models = resampling_weights(models, replicates, rng)
+        self._examples = resampling_weights(examples, replicates, rng)
+        self._tests = resampling_weights(tests, replicates, rng)
+
+    def accuracy(self, correct: Bools) -> Draws:
+        """Returns the accuracy of a cell, given which answers were right, `(M, tests)`."""
+        models, tests = correct.shape
+        return Draws(
+            np.asarray(correct.mean(1) @ self._models / models, dtype=np.float64),
+            np.asarray(correct.mean(0) @ self._tests / tests, dtype=np.float64),
+        )
+
+    def advantage(self, scores: Floats, members: Bools, models: NDArray[np.int64]) -> Draws:
+        """Returns TPR - FPR of some models, at thresholds best on the other fold of models.
+
+        Args:
+            scores: `(M, n)`.
+            members: `(M, n)`.
+            models: Numbers of the models that count.
+        """
+        curves = fold_curves(rank(scores, members), scores.shape[1])
+        decisions, bits = decide(scores[models], models, curves), members[models]
+        axes = []
+        for axis, weights in ((1, self._models[models]), (0, self._examples)):
+            found, positives, wrong, negatives = (
+                np.count_nonzero(cells, axis=axis) @ weights
+                for cells in (decisions & bits, bits, decisions & ~bits, ~bits)
+            )
+            axes.append(found / np.maximum(positives, 1) - wrong / np.maximum(negatives, 1))
+        return Draws(*axes)
+
+    def tprs(
+        self,
+        scores: Floats,
+        members: Bools,
+        models: NDArray[np.int64],
+        fprs: Sequence[float],
+    ) -> list[Draws]:
+        """Returns the TPR of some models at false positive rates below 2 %, by their pooled ROC."""
+        return self._curve(scores, members, models, fprs)[1:]
+
+    def auc(self, scores: Floats, members: Bools, models: NDArray[np.int64]) -> Draws:
+        """Returns the area under the pooled ROC of some models."""
+        return self._curve(scores, members, models, [])[0]
+
+    def _curve(
+        self,
+        scores: Floats,
+        members: Bools,
+        models: NDArray[np.int64],
+        fprs: Sequence[float],
+    ) -> list[Draws]:
+        bits = members[models]
+        bins = Bins(rank(scores[models], bits))
+        axes = [
+            bins.statistics(_units(bits, axis), weights, fprs)
+            for axis, weights in ((0, self._models[models]), (1, self._examples))
+        ]
+        return [Draws(*values) for values in zip(*axes, strict=True)]
+
+
+def _units(bits: Bools, axis: int) -> NDArray[np.int64]:
+    """Returns the model (axis 0) or the example (axis 1) of each flattened score."""
+    along = np.expand_dims(np.arange(bits.shape[axis]), 1 - axis)
+    return np.broadcast_to(along, bits.shape).ravel()
+
+
+def interval(draws: Draws, *, models: int, examples: int, lowest: float = -1.0) -> Interval:
+    """Returns the 95 % interval of a statistic over new models and new examples.
+
+    Args:
+        draws: The statistic and its replicates.
+        models: How many models were resampled.
+        examples: How many examples were resampled.
+        lowest: Smallest value it can take; the largest is 1.
+    """
+    spread = deviations(draws.models, models), deviations(draws.examples, examples)
+    return crossed_interval(draws.value, *spread, lowest=lowest)
+
+
+def simultaneous(family: Sequence[Draws], *, models: int, examples: int) -> tuple[Interval, ...]:
+    """Returns intervals that cover all statistics of a family at once, in 95 % of studies.
+
+    Each is as many standard errors wide as the largest of the family's deviations, in standard
+    errors, seldom exceeds (max-t; Westfall & Young 1993). Statistics that hardly vary on their own
+    hardly widen it.
+    """
+    axes = (("models", models), ("examples", examples))
+    spread = [
+        np.stack([deviations(getattr(draws, axis), units) for draws in family])
+        for axis, units in axes
+    ]
+    sums = spread[0][:, :, None] + spread[1][:, None, :]
+    sums = sums.reshape(len(family), -1)
+    error = sums.std(axis=1)
+    ratios = np.abs(sums) / np.where(error > 0, error, np.inf)[:, None]
+    width = np.quantile(ratios.max(axis=0), 0.95) * error
+    return tuple(
+        Interval(draws.value, max(-1.0, draws.value - half), min(1.0, draws.value + half))
+        for draws, half in zip(family, width, strict=True)
+    )
+
+
+def models_needed(difference: Draws, *, models: int, examples: int) -> float:
+    """Returns how many models would tell such a difference from 0, four times in five.
+
+    The variance that comes from models shrinks with their number; that from examples would take a
+    larger pool. Infinite if no number of models is enough.
+    """
+    noise = deviations(difference.models, models).var()
+    fixed = deviations(difference.examples, examples).var()
+    left = (difference.value / (ndtri(0.975) + ndtri(0.8))) ** 2 - fixed
+    return float(models * noise / left) if left > 0 else float("inf")

@@ -1,0 +1,1 @@
+"""Published numbers beside our own: what matches, what differs, what could not be attempted."""

@@ -1,0 +1,106 @@
+"""Verdicts on published numbers and statements, each from a run."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dpbench.errors import UserError
+from dpbench.metrics import Interval
+from dpbench.reproduction.expectation import Measure, Ordering, Paper, Reported
+from dpbench.reproduction.measured import Numbers
+
+MATCH, DIFFERS, SHOWN = "match", "differs", "miniature"
+HOLDS, FAILS, OPEN = "ordering holds", "ordering fails", "not resolvable"
+MISSING = "no result"
+
+
+class Judged(NamedTuple):
+    """One line of a paper's page.
+
+    Attributes:
+        what: The number or statement.
+        source: Where the paper has it.
+        reported: What it printed.
+        ours: What we measured, with its interval; for a statement both sides and their difference.
+        verdict: One of this module's words.
+        note: Why, where a reader would ask.
+    """
+
+    what: str
+    source: str
+    reported: str
+    ours: str
+    verdict: str
+    note: str = ""
+
+
+def judge(paper: Paper, numbers: Callable[[str], Numbers]) -> list[Judged]:
+    """Returns a line for every number and statement of a paper.
+
+    Args:
+        paper: What it reported.
+        numbers: The run of a grid, by the grid's name.
+    """
+    lines = []
+    for one in paper.reported:
+        try:
+            lines.append(_reported(one, numbers(one.ours.grid)))
+        except UserError as error:
+            lines.append(Judged(one.what, one.source, f"{one.value:g}", "-", MISSING, str(error)))
+    for statement in paper.orderings:
+        try:
+            lines.append(_ordering(statement, numbers))
+        except UserError as error:
+            lines.append(Judged(statement.claim, statement.source, "", "-", MISSING, str(error)))
+    lines += [
+        Judged(other.what, other.source, other.value, "-", "not attempted", other.why)
+        for other in paper.not_attempted
+    ]
+    return lines
+
+
+def _reported(one: Reported, numbers: Numbers) -> Judged:
+    ours = numbers.of(one.ours)
+    if one.within is None:
+        verdict, note = SHOWN, "another scale: not judged by itself"
+    else:
+        near = ours.low <= one.value + one.within and ours.high >= one.value - one.within
+        verdict, note = (MATCH if near else DIFFERS), f"tolerance {one.within:g}"
+    return Judged(one.what, one.source, f"{one.value:g}", _number(ours), verdict, note)
+
+
+def _ordering(statement: Ordering, numbers: Callable[[str], Numbers]) -> Judged:
+    more, than = statement.more, statement.than
+    ours = numbers(more.grid)
+    first = ours.of(more)
+    if isinstance(than, Measure):
+        if than.grid == more.grid and than.track == more.track:
+            gap = ours.difference(more, than, statement.factor)
+        else:
+            gap = _apart(first, numbers(than.grid).of(than), statement.factor)
+        beside = _number(numbers(than.grid).of(than))
+    else:
+        limit = than * statement.factor
+        gap = Interval(*(bound - limit for bound in first))
+        beside = f"{than:g}"
+    text = f"{_number(first)} against {beside}; difference {_number(gap)}"
+    if statement.factor != 1:
+        text += f" with the second times {statement.factor:g}"
+    if gap.low >= statement.margin:
+        verdict = HOLDS
+    else:
+        verdict = FAILS if gap.high < statement.margin else OPEN
+    note = statement.because if verdict == FAILS else ""
+    return Judged(statement.claim, statement.source, "", text, verdict, note)
+
+
+def _apart(first: Interval, second: Interval, factor: float) -> Interval:
+    """Returns the difference of independent numbers: half-widths add in squares."""
+    value = first.value - factor * second.value
+    down = ((first.value - first.low) ** 2 + (factor * (second.high - second.value)) ** 2) ** 0.5
+    up = ((first.high - first.value) ** 2 + (factor * (second.value - second.low)) ** 2) ** 0.5
+    return Interval(value, value - down, value + up)
+
+
+def _number(value: Interval) -> str:
+    digits = 4 if max(abs(value.low), abs(value.high)) < 0.1 else 3
+    return f"{value.value:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"

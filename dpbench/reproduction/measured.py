@@ -1,0 +1,110 @@
+"""Numbers of a run with replicates, so that two of one run can be compared in pairs."""
+
+import numpy as np
+
+from dpbench.errors import UserError
+from dpbench.grid.run import Run
+from dpbench.metrics import Interval
+from dpbench.metrics.intervals import deviations
+from dpbench.metrics.paired import Draws, Resampling, combine, interval
+from dpbench.reproduction.expectation import Measure
+from dpbench.seeds import rng_for
+
+REPLICATES = 400
+_CELL_METRICS = ("test_accuracy", "train_accuracy")
+
+
+class Numbers:
+    """The numbers of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._known: dict[Measure, tuple[Draws, tuple[int, int]]] = {}
+
+    def of(self, measure: Measure) -> Interval:
+        """Returns a number with its 95 % interval."""
+        draws, (models, examples) = self._draws(measure)
+        lowest = -1.0 if measure.metric == "advantage" else 0.0
+        return interval(draws, models=models, examples=examples, lowest=lowest)
+
+    def difference(self, more: Measure, than: Measure, factor: float) -> Interval:
+        """Returns `more - factor * than`, paired: on the same draws of models and examples.
+
+        Attacks on a part of the models or points are compared with others on that part.
+        """
+        parts = self._extent(more), self._extent(than)
+        extent = (min(one[0] for one in parts), min(one[1] for one in parts))
+        first, size = self._draws(more, extent)
+        second, _ = self._draws(than, extent)
+        both = combine(lambda a, b: a - factor * b, first, second)
+        models, examples = size
+        spread = [deviations(both.models, models), deviations(both.examples, examples)]
+        low, high = np.quantile(np.add.outer(*spread), (0.025, 0.975))
+        return Interval(both.value, both.value + min(low, 0.0), both.value + max(high, 0.0))
+
+    def _extent(self, measure: Measure) -> tuple[int, int]:
+        if measure.metric in _CELL_METRICS:
+            members = self._run.context.on(measure.track).challenge_members
+            return len(members), members.shape[1]
+        scores, _ = self._scores(measure)
+        return scores.shape[0], scores.shape[1]
+
+    def _draws(
+        self, measure: Measure, extent: tuple[int, int] | None = None
+    ) -> tuple[Draws, tuple[int, int]]:
+        models, examples = extent or self._extent(measure)
+        context = self._run.context.on(measure.track)
+        resampling = Resampling(
+            models=models,
+            examples=examples,
+            tests=len(context.population.test_y),
+            rng=rng_for(context.grid.seed, "reproduce"),
+            replicates=REPLICATES,
+        )
+        if measure.metric in _CELL_METRICS:
+            return self._accuracy(measure, models, resampling), (models, examples)
+        scores, members = self._scores(measure)
+        scores, members = scores[:models, :examples], members[:models, :examples]
+        rows = np.arange(models)
+        match measure.metric:
+            case "advantage":
+                draws = resampling.advantage(scores, members, rows)
+            case "balanced_accuracy":
+                draws = combine(lambda a: (1 + a) / 2, resampling.advantage(scores, members, rows))
+            case "auc":
+                draws = resampling.auc(scores, members, rows)
+            case metric:
+                fpr = float(metric.removeprefix("tpr_at_fpr_"))
+                (draws,) = resampling.tprs(scores, members, rows, [fpr])
+        return draws, (models, examples)
+
+    def _accuracy(self, measure: Measure, models: int, resampling: Resampling) -> Draws:
+        cell = self._run.cell(measure.cell, measure.track)
+        context = self._run.context.on(measure.track)
+        if measure.metric == "train_accuracy":
+            value = np.full(1 + REPLICATES, context.store.record(cell.observe.key)["train_accuracy"])
+            return Draws(value, value)
+        packed = context.store.array(cell.observe.key, "test_correct")
+        correct = np.unpackbits(packed, axis=1, count=len(context.population.test_y))
+        return resampling.accuracy(correct.astype(bool)[:models])
+
+    def _scores(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
+        if measure.attack is None:
+            raise UserError(f"{measure.metric} of {measure.cell}: which attack?")
+        cell = self._run.cell(measure.cell, measure.track)
+        context = self._run.context.on(measure.track)
+        known = []
+        for row in cell.rows:
+            if row.attack is None or row.scores is None or row.knowledge != measure.knowledge:
+                continue
+            known.append(row.attack.label())
+            if known[-1] == measure.attack:
+                if not context.store.has(row.scores.key):
+                    failure = context.store.failure(row.scores.key)
+                    raise UserError(failure.reason if failure else "it is not finished")
+                scores = context.store.array(row.scores.key, "scores")
+                return scores, context.bits_of(scores)
+        raise UserError(
+            f"{measure.cell}: there is no attack '{measure.attack}' with {measure.knowledge} shadows",
+            allowed=", ".join(known),
+        )
