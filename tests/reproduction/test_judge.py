@@ -1,0 +1,224 @@
+"""Verdicts on published numbers: the rules, and a run judged end to end."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.grid.tiny import run_tiny
+
+import dpbench
+from dpbench.errors import UserError
+from dpbench.metrics import Interval
+from dpbench.reproduction.expectation import (
+    SUFFIX,
+    Measure,
+    Ordering,
+    Paper,
+    Reported,
+    find_papers,
+    list_papers,
+    read_paper,
+)
+from dpbench.reproduction.judge import (
+    DIFFERS,
+    FAILS,
+    HOLDS,
+    MATCH,
+    MISSING,
+    OPEN,
+    SHOWN,
+    judge,
+)
+from dpbench.reproduction.measured import Numbers
+from dpbench.reproduction.page import page, table
+
+SMALL = Measure(grid="g", cell="small", metric="advantage", attack="malt")
+LARGE = Measure(grid="g", cell="large", metric="advantage", attack="malt")
+
+
+class Known:
+    """Numbers that are given."""
+
+    def __init__(self, values, gap=None):
+        self.values, self.gap = values, gap
+
+    def of(self, measure):
+        if measure.cell not in self.values:
+            raise UserError(f"{measure.cell}: no result")
+        return self.values[measure.cell]
+
+    def difference(self, more, than, factor):
+        return self.gap
+
+
+def paper(**parts):
+    facts = {"name": "p", "citation": "P 2020", "scale": "small", "grids": ("g",)}
+    return Paper(**facts, **parts)
+
+
+def verdicts(one, numbers):
+    return [line.verdict for line in judge(one, lambda name: numbers)]
+
+
+@pytest.mark.parametrize(
+    ("value", "within", "verdict"),
+    [(0.33, 0.0, DIFFERS), (0.33, 0.02, MATCH), (0.25, 0.0, MATCH), (0.9, None, SHOWN)],
+)
+def test_a_number_matches_where_its_tolerance_meets_our_interval(value, within, verdict):
+    one = Reported(what="w", value=value, source="s", ours=SMALL, within=within)
+    numbers = Known({"small": Interval(0.25, 0.2, 0.32)})
+    assert verdicts(paper(reported=(one,)), numbers) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("gap", "margin", "verdict"),
+    [
+        (Interval(0.2, 0.1, 0.3), 0.0, HOLDS),
+        (Interval(0.2, 0.1, 0.3), 0.15, OPEN),
+        (Interval(0.2, 0.1, 0.3), 0.4, FAILS),
+        (Interval(-0.01, -0.02, 0.01), -0.03, HOLDS),
+    ],
+)
+def test_a_statement_holds_where_the_whole_interval_does(gap, margin, verdict):
+    one = Ordering(claim="c", source="s", more=LARGE, than=SMALL, margin=margin)
+    half = Interval(0.5, 0.4, 0.6)
+    numbers = Known({"large": half, "small": half}, gap)
+    assert verdicts(paper(orderings=(one,)), numbers) == [verdict]
+
+
+def test_a_constant_is_compared_with_the_interval_itself():
+    one = Ordering(claim="c", source="s", more=LARGE, than=0.5, factor=2)
+    assert verdicts(paper(orderings=(one,)), Known({"large": Interval(1.2, 1.1, 1.3)})) == [HOLDS]
+
+
+def test_runs_of_their_own_are_independent():
+    other = Measure(grid="h", cell="small", metric="advantage", attack="malt")
+    one = Ordering(claim="c", source="s", more=LARGE, than=other, factor=2)
+    numbers = Known({"large": Interval(0.5, 0.47, 0.53), "small": Interval(0.2, 0.18, 0.22)})
+    (line,) = judge(paper(orderings=(one,)), lambda name: numbers)
+    # 0.5 - 0.4, with half-widths 0.03 and 2 * 0.02.
+    assert "difference 0.100 [0.050, 0.150]" in line.ours
+    assert line.verdict == HOLDS
+
+
+def test_what_has_no_result_is_said_and_stops_nothing():
+    parts = (
+        Reported(what="gone", value=1.0, source="s", ours=LARGE),
+        Reported(what="here", value=0.5, source="s", ours=SMALL, within=0.1),
+    )
+    lines = judge(paper(reported=parts), lambda name: Known({"small": Interval(0.5, 0.4, 0.6)}))
+    assert [line.verdict for line in lines] == [MISSING, MATCH]
+    assert "no result" in lines[0].note
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper")
+    run_tiny(folder)
+    return Numbers(dpbench.load(folder / "out"))
+
+
+def number(cell, metric, attack="malt"):
+    return Measure(grid="tiny", cell=cell, metric=metric, attack=attack)
+
+
+@pytest.mark.parametrize("metric", ["advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01"])
+def test_numbers_are_those_of_the_tables(numbers, metric):
+    rows = numbers._run.attacks
+    row = rows[(rows["cell"] == "none") & (rows["attack"] == "malt")].iloc[0]
+    found = numbers.of(number("none", metric))
+    assert found.value == pytest.approx(row[metric], abs=2e-3 if metric == "auc" else 1e-6)
+    assert found.low <= found.value <= found.high
+
+
+def test_accuracies_are_those_of_the_tables(numbers):
+    cells = numbers._run.cells.set_index("cell")
+    for metric in ("test_accuracy", "train_accuracy"):
+        found = numbers.of(Measure(grid="tiny", cell="none", metric=metric))
+        assert found.value == pytest.approx(cells.loc["none", metric])
+
+
+def test_a_mask_does_not_change_labels_at_all(numbers):
+    pair = number("none", "advantage", "gap"), number("label_only", "advantage", "gap")
+    assert numbers.difference(*pair, 1.0) == (0, 0, 0)
+    halved = numbers.difference(*pair, 0.5)
+    assert halved.value == pytest.approx(numbers.of(pair[0]).value / 2)
+
+
+def test_an_attack_that_is_not_there_is_named(numbers):
+    with pytest.raises(UserError, match=r"no attack 'salem'.*gap, malt"):
+        numbers.of(number("none", "advantage", "salem"))
+
+
+def test_a_page_holds_every_line():
+    one = Reported(what="a | b", value=0.25, source="V, table 1", ours=SMALL, within=0.1)
+    whole = paper(reported=(one,))
+    lines = judge(whole, lambda name: Known({"small": Interval(0.25, 0.2, 0.32)}))
+    text = page(whole, lines, origins={"g": "dpbench run g"})
+    assert "| a \\| b | V, table 1 | 0.25 | 0.250 [0.200, 0.320] | match |" in text
+    assert "1 match" in text
+    assert list(table({"p": lines})["verdict"]) == [MATCH]
+
+
+def write(folder, **changes):
+    document = {
+        "name": "p",
+        "citation": "P 2020",
+        "scale": "small",
+        "grids": ["g"],
+        "reported": [
+            {
+                "what": "w",
+                "value": 0.5,
+                "source": "s",
+                "ours": {"grid": "g", "cell": "none", "metric": "advantage", "attack": "malt"},
+            }
+        ],
+    }
+    path = folder / f"p{SUFFIX}"
+    path.write_text(json.dumps(document | changes))
+    return path
+
+
+def test_an_expectation_file_is_read(tmp_path):
+    found = read_paper(write(tmp_path))
+    assert found.reported[0].ours == Measure(
+        grid="g", cell="none", metric="advantage", attack="malt"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grids": ["h"]}, "grid 'g' is not in the paper's grids"),
+        ({"reportd": []}, "unknown key 'reportd'"),
+        ({"orderings": [{"claim": "c"}]}, "missing"),
+    ],
+)
+def test_a_wrong_expectation_file_is_refused(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        read_paper(write(tmp_path, **changes))
+
+
+def test_the_shipped_papers_are_sound():
+    """Every number points at a cell and an attack that its grid has."""
+    from dpbench.grid.shipped import find_grid
+    from dpbench.grid.spec import read_grid
+
+    assert len(list_papers()) >= 2
+    for one in find_papers(None):
+        grids = {name: read_grid(find_grid(name)) for name in one.grids}
+        measures = [line.ours for line in one.reported]
+        measures += [side for line in one.orderings for side in (line.more, line.than)]
+        for measure in measures:
+            if isinstance(measure, Measure):
+                grid = grids[measure.grid]
+                assert measure.cell in {cell.label for cell in grid.cells}, measure
+                attacks = {attack.label() for attack in grid.attacks} | {None}
+                assert measure.attack in attacks, measure
+                assert measure.track in grid.tracks, measure
+
+
+def test_replicates_are_finite(numbers):
+    draws, _ = numbers._draws(number("none", "auc"))
+    assert np.isfinite(draws.models).all()
