@@ -1,6 +1,6 @@
 """How accurate a cell is and how much it leaks, on replicates that all cells share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from dpbench.grid.cell import Row
 from dpbench.grid.job import Context
 from dpbench.grid.run import Run
 from dpbench.metrics.paired import Draws, Resampling, combine
-from dpbench.metrics.roc import rank, resolves, roc_of_ranking, tpr_at
-from dpbench.metrics.thresholds import transferred_advantage
+from dpbench.metrics.roc import rank, roc_of_ranking, tpr_at
+from dpbench.metrics.thresholds import decide
 from dpbench.seeds import rng_for
 
 ADVANTAGE = "advantage"
 FPRS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
 METRICS = (*FPRS, ADVANTAGE)
-REPLICATES = 400
+REPLICATES = 200
 
 
 class Leak(NamedTuple):
@@ -146,7 +146,7 @@ class Measurements:
                 next_step=f"see `dpbench status {self._run.folder}`",
             )
         folds = [np.arange(number, self.models, 2) for number in (0, 1)]
-        points = [[self._points(scores, fold) for fold in folds] for _, scores in scored]
+        points = [self._points(scores, folds) for _, scores in scored]
         leaks = {}
         for metric in METRICS:
             strength = np.array([[fold[metric] for fold in attack] for attack in points])
@@ -163,15 +163,19 @@ class Measurements:
             )
         return leaks
 
-    def _points(self, scores: NDArray[np.floating], fold: NDArray[np.int64]) -> dict[str, float]:
+    def _points(
+        self, scores: NDArray[np.floating], folds: Sequence[NDArray[np.int64]]
+    ) -> list[dict[str, float]]:
+        """Returns an attack's leak on even and on odd models, by metric; NaN if not resolvable."""
         members = self._members
-        curve = roc_of_ranking(rank(scores[fold], members[fold]))
-        values = {
-            metric: tpr_at(curve, fpr) if resolves(curve, fpr) else float("nan")
-            for metric, fpr in FPRS.items()
-        }
-        advantage = transferred_advantage(scores, members, source=scores, models=fold)
-        return values | {ADVANTAGE: advantage}
+        even, odd = (roc_of_ranking(rank(scores[fold], members[fold])) for fold in folds)
+        found = []
+        for fold, curve in zip(folds, (even, odd), strict=True):
+            decisions, bits = decide(scores[fold], fold, (even, odd)), members[fold]
+            advantage = float(decisions[bits].mean() - decisions[~bits].mean())
+            tprs = {metric: tpr_at(curve, fpr) for metric, fpr in FPRS.items()}
+            found.append(tprs | {ADVANTAGE: advantage})
+        return found
 
     def _draws(self, metric: str, scores: NDArray[np.floating], fold: NDArray[np.int64]) -> Draws:
         if metric == ADVANTAGE:

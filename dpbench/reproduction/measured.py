@@ -10,7 +10,7 @@ from dpbench.metrics.paired import Draws, Resampling, combine, interval
 from dpbench.reproduction.expectation import Measure
 from dpbench.seeds import rng_for
 
-REPLICATES = 400
+REPLICATES = 200
 _CELL_METRICS = ("test_accuracy", "train_accuracy")
 
 
@@ -82,7 +82,9 @@ class Numbers:
         cell = self._run.cell(measure.cell, measure.track)
         context = self._run.context.on(measure.track)
         if measure.metric == "train_accuracy":
-            value = np.full(1 + REPLICATES, context.store.record(cell.observe.key)["train_accuracy"])
+            value = np.full(
+                1 + REPLICATES, context.store.record(cell.observe.key)["train_accuracy"]
+            )
             return Draws(value, value)
         packed = context.store.array(cell.observe.key, "test_correct")
         correct = np.unpackbits(packed, axis=1, count=len(context.population.test_y))

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from tests.grid.tiny import run_tiny
 
 import dpbench
 from dpbench.errors import UserError
@@ -31,6 +30,7 @@ from dpbench.reproduction.judge import (
 )
 from dpbench.reproduction.measured import Numbers
 from dpbench.reproduction.page import page, table
+from tests.grid.tiny import run_tiny
 
 SMALL = Measure(grid="g", cell="small", metric="advantage", attack="malt")
 LARGE = Measure(grid="g", cell="large", metric="advantage", attack="malt")
