@@ -146,9 +146,7 @@ def main() -> None:
         runs = [experiment(rng, shift, 0.71) for _ in range(experiments)]
         for metric in runs[0]:
             own = [run[metric] for run in runs]
-            means = [
-                float(np.mean([getattr(one, part) for one in own])) for part in Outcome._fields
-            ]
+            means = np.mean(np.array(own, dtype=float), axis=0)
             print(
                 f"| {name} | {metric} | {means[0]:.1%} | {means[1]:.1%} | {means[2]:.1%} "
                 f"| {means[3]:.4f} | {means[4] / means[3]:.2f} |"

@@ -107,6 +107,6 @@ class Numbers:
                 scores = context.store.array(row.scores.key, "scores")
                 return scores, context.bits_of(scores)
         raise UserError(
-            f"{measure.cell}: there is no attack '{measure.attack}' with {measure.knowledge} shadows",
+            f"{measure.cell}: no {measure.knowledge} attack '{measure.attack}'",
             allowed=", ".join(known),
         )

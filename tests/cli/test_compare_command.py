@@ -1,4 +1,4 @@
-"""`dpbench compare` and `dpbench reproduce` from the outside: what they write and what they refuse."""
+"""`dpbench compare` and `dpbench reproduce`: what they write and what they refuse."""
 
 import json
 import os

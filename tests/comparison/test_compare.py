@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -62,7 +63,7 @@ class PlantedDisguise(DpSgd):
 class PlantedMask(Defense):
     """Squeezes all confidences together, and keeps every label."""
 
-    reported = {"its authors, table 1": "advantage 0.01"}
+    reported: ClassVar = {"its authors, table 1": "advantage 0.01"}
     strength: float = 0.999
 
     def release(self, outputs):
