@@ -29,7 +29,8 @@ class InverseHessian(Attack):
     being held fixed: all there is in softmax regression, less in other networks. H is that of the
     whole pool, members or not, so that it says nothing about any bit; the sum over other members
     leaves z out before it is formed, so that a score is exactly independent of its own bit. The
-    authors' terms for weight decay are left out.
+    authors' terms for weight decay are left out. Matrices are in single precision: no eigenvalue is
+    below the damping.
 
     Attributes:
         damping: Added to every eigenvalue of H; the authors' default.
@@ -39,6 +40,7 @@ class InverseHessian(Attack):
             moves are left out, are refused: time grows with their square, memory too.
     """
 
+    version: ClassVar[int] = 2
     access: ClassVar[Access] = Access.WHITE_BOX
     knows_other_bits: ClassVar[bool] = True
     reference: ClassVar[str] = (
@@ -81,10 +83,10 @@ class InverseHessian(Attack):
     def _scores(self, inputs: Floats, logits: Floats, members: Bools, labels: Ints) -> Floats:
         """Returns the scores `(n,)` on one model."""
         log_p = log_softmax(logits.astype(np.float64), axis=1)
-        contrasts = helmert(logits.shape[1])
-        errors = np.exp(log_p)
+        contrasts = helmert(logits.shape[1]).astype(np.float32)
+        errors = np.exp(log_p).astype(np.float32)
         curvature = _hessian(inputs, errors, contrasts)
-        curvature[np.diag_indices_from(curvature)] += self.damping
+        curvature[np.diag_indices_from(curvature)] += np.float32(self.damping)
         errors[np.arange(len(labels)), labels] -= 1
         gradients = (errors @ contrasts.T)[:, :, None] * inputs[:, None]
         # Symmetric: the transpose is the same matrix, and in the order that LAPACK reads.
@@ -105,10 +107,9 @@ def _inputs(features: Floats) -> Floats:
     example moves the weights out of it.
     """
     joined = np.concatenate([features, np.ones((len(features), 1))], axis=1, dtype=np.float64)
-    if joined.shape[0] >= joined.shape[1]:
-        return joined
-    coordinates: Floats = np.linalg.qr(joined.T)[1].T
-    return coordinates
+    if joined.shape[0] < joined.shape[1]:
+        joined = np.linalg.qr(joined.T)[1].T
+    return joined.astype(np.float32)
 
 
 def _hessian(inputs: Floats, chances: Floats, contrasts: Floats) -> Floats:
@@ -124,7 +125,7 @@ def _hessian(inputs: Floats, chances: Floats, contrasts: Floats) -> Floats:
     pairs = (contrasts[:, None] * contrasts).reshape(classes**2, -1)
     means = chances @ contrasts.T
     weights = (chances @ pairs.T).reshape(-1, classes, classes) - means[:, :, None] * means[:, None]
-    hessian = np.empty((classes, width, classes, width))
+    hessian = np.empty((classes, width, classes, width), dtype=inputs.dtype)
     for one in range(classes):
         weighted = weights[:, one, : one + 1, None] * inputs[:, None]
         block = inputs.T @ weighted.reshape(len(inputs), -1) / len(inputs)

@@ -14,7 +14,7 @@ from dpbench.grid.job import Context
 from dpbench.grid.store import Failure
 from dpbench.grid.worker import Board
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS, _POLL_SHARE = 0.5, 30
 # A job that took two workers down with it is recorded as failed instead of tried again.
 _MOST_DEATHS = 2
 
@@ -44,11 +44,13 @@ class Pool:
         """Waits until no job is open, reporting progress; stops all workers on the way out."""
         try:
             while True:
+                started = time.monotonic()
                 board.refresh()
                 report(board)
                 if not board.open or not self._watch(board):
                     return
-                time.sleep(_POLL_SECONDS)
+                # Looking through ten thousand jobs takes a while, and a core that is not free.
+                time.sleep(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - started)))
         finally:
             self.stop()
 

@@ -76,7 +76,9 @@ def test_scores_are_those_of_the_whole_hessian(attack, size):
     found = attack.score(shown(*world, attack))
     for model in range(2):
         expected = slow(features[model], logits[model], labels, members[model], attack)
-        np.testing.assert_allclose(found[model], expected, rtol=1e-6, atol=1e-6)
+        # Single precision; terms of the size of the largest score cancel in the others.
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(found[model], expected, rtol=2e-5, atol=2e-6 * largest)
 
 
 def test_shared_features_are_decomposed_once_and_give_the_same():
