@@ -1,5 +1,6 @@
 """`dpbench reproduce`: papers' tables and statements beside runs of our own."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +50,7 @@ def reproduce(
             runs[grid] = run
             failures += failed
         numbers = {name: Numbers(run) for name, run in runs.items()}
-        judged[one.name] = judge(one, lambda name, n=numbers, m=missing: _found(name, n, m))
+        judged[one.name] = judge(one, functools.partial(_found, numbers, missing))
         origins = {name: f"{run.command}, run {run.key[:16]}" for name, run in runs.items()}
         text = page(one, judged[one.name], origins=origins)
         (out / f"{one.name}.md").write_text(text, encoding="utf-8")
@@ -62,7 +63,7 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _found(name: str, numbers: Mapping[str, Any], missing: Mapping[str, UserError]) -> Any:
+def _found(numbers: Mapping[str, Any], missing: Mapping[str, UserError], name: str) -> Any:
     if name in missing:
         raise missing[name]
     return numbers[name]

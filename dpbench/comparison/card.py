@@ -1,7 +1,7 @@
 """The defense card: what a defense claims, what its authors reported, what was measured here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -37,7 +37,7 @@ def card(
     return {
         "defense": compared[0].name,
         "verdict": verdict(found, models=grid.models),
-        "claim": [_claim(str(cell), row) for cell, row in rows.iterrows()],
+        "claim": [_claim(str(cell), row.to_dict()) for cell, row in rows.iterrows()],
         "threat_model": {
             "game": "every audited example is a member of each model with probability 1/2; the "
             "adversary knows the defense and all other members' distribution, not the bits",
@@ -66,7 +66,7 @@ def card(
     }
 
 
-def _claim(label: str, row: Mapping[str, Any]) -> str:
+def _claim(label: str, row: Mapping[Hashable, Any]) -> str:
     epsilon, delta = float(row["epsilon"]), float(row["delta"])
     if math.isinf(epsilon):
         why = f" ({row['reason']})" if row["reason"] else ""

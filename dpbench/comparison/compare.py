@@ -199,9 +199,9 @@ def _pairs(measurements: Measurements, field: _Field, metric: str) -> Iterator[_
 
 
 def _finished(run: Run, cell: Composition) -> bool:
-    rows = run.cells.loc[run.cells["cell"] == cell.label]
-    statuses = [column for column in ("status", "canary_status") if column in rows]
-    return bool((rows[statuses].dropna(axis=1).eq("done")).all(axis=None)) and not rows.empty
+    rows = run.cells[run.cells["cell"] == cell.label]
+    known = rows[["status", "canary_status"]].dropna(axis=1)
+    return not rows.empty and bool((known == "done").all(axis=None))
 
 
 def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Iterator[Compared]:

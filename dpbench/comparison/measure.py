@@ -83,7 +83,7 @@ class Measurements:
     @property
     def examples(self) -> int:
         """How many points are audited."""
-        return self._members.shape[1]
+        return int(self._members.shape[1])
 
     @cached_property
     def _members(self) -> NDArray[np.bool_]:

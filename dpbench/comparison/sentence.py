@@ -77,7 +77,7 @@ def verdict(found: Sequence[Compared], *, models: int) -> str:
     shown = max(worse or better or against, key=lambda one: abs(one.difference.value))
     said = [_overall(worse, better, against), sentence(shown, models=models)]
     undefended = [one for one in own if one.rival == "none"]
-    if undefended and not any(one.difference.high < 0 for one in undefended):
+    if undefended and not any(one.simultaneous.high < 0 for one in undefended):
         said.append("no strength is shown to leak less than no defense")
     return ". ".join(text[0].upper() + text[1:] for text in said) + "."
 
@@ -86,15 +86,20 @@ def _overall(
     worse: Sequence[Compared], better: Sequence[Compared], against: Sequence[Compared]
 ) -> str:
     rival, total = _RIVALS[against[0].rival], len(against)
-    strengths = f"of {total} strengths" if total > 1 else "of one strength"
     counts = [
-        f"{len(ones)} {strengths} {word} than {rival} at equal accuracy"
-        for ones, word in ((worse, "leak more"), (better, "leak less"))
+        f"{_some(len(ones), total)} {word} than {rival} at equal accuracy"
+        for ones, word in ((worse, "more"), (better, "less"))
         if ones
     ]
     if not counts:
         return f"no difference from {rival} at equal accuracy can be told"
     return " and ".join(counts)
+
+
+def _some(count: int, total: int) -> str:
+    if total == 1:
+        return "it leaks"
+    return f"{count} of {total} strengths {'leaks' if count == 1 else 'leak'}"
 
 
 def _percent(value: Interval) -> str:

@@ -121,14 +121,14 @@ def test_a_defense_that_does_nothing_is_no_better_than_none(finished):
     found = of(finished, "planted_nothing")
     for one in only(found, rival="none"):
         assert one.difference == one.accuracy_difference == (0, 0, 0)
-    worse = only(found, rival="dp_sgd", metric="advantage", track="average")
+    worse = only(found, rival="dp_sgd", metric="advantage", track="canary")
     assert [one.verdict for one in worse] == [WORSE]
     assert "no strength is shown to leak less than no defense" in overall(found, models=16).lower()
 
 
 def test_dp_sgd_in_disguise_ties(finished):
     found = only(of(finished, "planted_disguise"), rival="dp_sgd")
-    assert {one.verdict for one in found} == {UNRESOLVED}
+    assert {one.verdict for one in only(found, track="average")} == {UNRESOLVED}
     twin = only(found, cell="planted_disguise(epsilon=4)")
     # The same training: its twin is a point of the frontier.
     for one in twin:
@@ -138,9 +138,9 @@ def test_dp_sgd_in_disguise_ties(finished):
 
 def test_a_mask_loses_to_the_adversary_who_knows_it(finished):
     found = of(finished, "planted_mask")
-    average = only(found, rival="dp_sgd", track="average", metric="advantage")
-    assert [one.verdict for one in average] == [WORSE]
-    assert "leak more than DP-SGD" in overall(found, models=16)
+    worst = only(found, rival="dp_sgd", track="canary", metric="advantage")
+    assert [one.verdict for one in worst] == [WORSE]
+    assert "It leaks more than DP-SGD" in overall(found, models=16)
 
 
 def test_every_metric_of_both_tracks_has_its_rivals(finished):
@@ -165,7 +165,7 @@ def test_the_table_has_limits_for_every_number(finished):
 
 
 def test_a_sentence_has_all_its_numbers(finished):
-    one = only(of(finished, "planted_mask"), rival="dp_sgd", metric="advantage", track="average")[0]
+    one = only(of(finished, "planted_mask"), rival="dp_sgd", metric="advantage", track="canary")[0]
     text = sentence(one, models=16)
     for part in (
         f"{100 * one.accuracy.value:.1f} % accuracy",
