@@ -110,8 +110,9 @@ def _write(
 
 def _show(found: Any) -> None:
     from dpbench.comparison.readable import readable
+    from dpbench.comparison.sentence import shown
 
-    rows = readable(found)
+    rows = readable(shown(found))
     table = Table(*rows.columns)
     for row in rows.itertuples(index=False, name=None):
         table.add_row(*map(str, row))

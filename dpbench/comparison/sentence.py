@@ -55,6 +55,18 @@ def _needed(models: float) -> str:
     return f"; about {rounded:,} would tell such a difference from none"
 
 
+def shown(found: Sequence[Compared]) -> list[Compared]:
+    """Returns the comparisons for the terminal, by cell: on each track the lowest FPR that counts."""
+    tracks = dict.fromkeys(one.track for one in found)
+    lines = [one for track in tracks for one in headline(_on(found, track))]
+    order = list(dict.fromkeys(one.cell for one in lines))
+    return sorted(lines, key=lambda one: order.index(one.cell))
+
+
+def _on(found: Sequence[Compared], track: str) -> list[Compared]:
+    return [one for one in found if one.track == track]
+
+
 def headline(found: Sequence[Compared]) -> list[Compared]:
     """Returns the comparisons that the verdict is about: the worst case where it was measured.
 
@@ -62,7 +74,7 @@ def headline(found: Sequence[Compared]) -> list[Compared]:
     """
     tracks = {one.track for one in found}
     track = CANARY if CANARY in tracks else AVERAGE
-    own = [one for one in found if one.track == track]
+    own = _on(found, track)
     metric = next(name for name in METRICS if any(one.metric == name for one in own))
     return [one for one in own if one.metric == metric]
 
@@ -74,11 +86,11 @@ def verdict(found: Sequence[Compared], *, models: int) -> str:
     against = private or [one for one in own if one.rival != "none"] or own
     worse = [one for one in against if one.verdict in (WORSE, BEYOND)]
     better = [one for one in against if one.verdict in (BETTER, SHORT)]
-    shown = max(worse or better or against, key=lambda one: abs(one.difference.value))
-    said = [_overall(worse, better, against), sentence(shown, models=models)]
+    largest = max(worse or better or against, key=lambda one: abs(one.difference.value))
+    said = [_overall(worse, better, against), sentence(largest, models=models)]
     undefended = [one for one in own if one.rival == "none"]
     if undefended and not any(one.simultaneous.high < 0 for one in undefended):
-        said.append("no strength is shown to leak less than no defense")
+        said.append("no cell is shown to leak less than no defense")
     return ". ".join(text[0].upper() + text[1:] for text in said) + "."
 
 
@@ -99,7 +111,7 @@ def _overall(
 def _some(count: int, total: int) -> str:
     if total == 1:
         return "it leaks"
-    return f"{count} of {total} strengths {'leaks' if count == 1 else 'leak'}"
+    return f"{count} of {total} cells {'leaks' if count == 1 else 'leak'}"
 
 
 def _percent(value: Interval) -> str:

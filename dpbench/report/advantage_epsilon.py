@@ -28,6 +28,8 @@ CAPTION = (
     "attack, that it closes. Both axes are logarithmic."
 )
 FLOOR = 1e-3
+MOST = 12
+"""Attacks that are drawn; of more, those that find most on average."""
 
 
 def advantage_epsilon(results: Results) -> Figure | None:
@@ -60,12 +62,13 @@ def advantage_epsilon(results: Results) -> Figure | None:
 
 
 def _claiming(run: Tables) -> pd.DataFrame:
-    """Returns the done cells of the family that has the most finite epsilons."""
+    """Returns the done cells of the family that has the most finite epsilons, one for each."""
     done = run.cells[run.cells["status"] == "done"]
     claims = done[np.isfinite(done["epsilon"]) & (done["epsilon"] > 0)]
     counts = Counter(claims["defense"])
     families = [family for family in counts if counts[family] == max(counts.values())]
-    return done[done["defense"].isin(families[:1]) & (done["epsilon"] > 0)]
+    family = done[done["defense"].isin(families[:1]) & (done["epsilon"] > 0)]
+    return family.drop_duplicates("epsilon")
 
 
 def _places(epsilons: Floats) -> dict[float, float]:
@@ -169,6 +172,11 @@ def _attacks(
     done = run.attacks[(run.attacks["status"] == "done") & run.attacks["advantage"].notna()]
     rows = done.merge(cells[["cell", "epsilon"]], on="cell")
     names = list(dict.fromkeys(rows["label"]))
+    weaker = max(0, len(names) - MOST)
+    if weaker:
+        strength = rows[rows["knowledge"] == "adaptive"].groupby("label")["advantage"].mean()
+        kept = set(strength.nlargest(MOST).index)
+        names = [name for name in names if name in kept]
     # Without its first, the blue of the best attack, and its yellow, too pale for thin lines.
     colors = [*sns.color_palette("colorblind")[1:8], sns.color_palette("colorblind")[9]]
     handles = []
@@ -182,6 +190,8 @@ def _attacks(
             part = rows[(rows["label"] == name) & (rows["knowledge"] == knowledge)]
             _line(axes, part, place, stroke, shift=shift)
         handles.append(adaptive.key(drawable(name, limit=34)))
+    if weaker:
+        handles.append(Stroke(QUIET, "", QUIET, width=0).key(f"and {weaker} that find less"))
     if (rows["knowledge"] == "static").any():
         handles.append(Stroke(QUIET, "", QUIET, "--").key("dashed: the same, static"))
     return handles

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside
 from dpbench.report.palette import DP_SGD, OTHERS, QUIET, UNDEFENDED
@@ -83,6 +84,7 @@ def _panel(axes: Axes, points: pd.DataFrame, metric: str, track: str) -> None:
                     textcoords="offset points",
                     fontsize=7,
                     color=color,
+                    path_effects=[withStroke(linewidth=2.5, foreground="white")],
                 )
     axes.set_title(track)
     axes.set_xlabel("test accuracy")

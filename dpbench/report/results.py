@@ -219,7 +219,9 @@ def _labelled(attacks: pd.DataFrame) -> pd.DataFrame:
         varying = _varying(params)
         for text, one in zip(variants, params, strict=True):
             shown = ", ".join(_shown(key, one.get(key)) for key in varying)
-            labels[name, text] = f"{name} ({shown})" if shown else str(name)
+            # What an ensemble combines is a result, other on every cell, and no variant of it.
+            variant = shown and name != "ensemble"
+            labels[name, text] = f"{name} ({shown})" if variant else str(name)
     pairs = zip(attacks["attack"], attacks["attack_params"], strict=True)
     return attacks.assign(label=[labels[pair] for pair in pairs])
 

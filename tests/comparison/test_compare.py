@@ -123,7 +123,7 @@ def test_a_defense_that_does_nothing_is_no_better_than_none(finished):
         assert one.difference == one.accuracy_difference == (0, 0, 0)
     worse = only(found, rival="dp_sgd", metric="advantage", track="canary")
     assert [one.verdict for one in worse] == [WORSE]
-    assert "no strength is shown to leak less than no defense" in overall(found, models=16).lower()
+    assert "no cell is shown to leak less than no defense" in overall(found, models=16).lower()
 
 
 def test_dp_sgd_in_disguise_ties(finished):
