@@ -56,7 +56,7 @@ def _needed(models: float) -> str:
 
 
 def shown(found: Sequence[Compared]) -> list[Compared]:
-    """Returns the comparisons for the terminal, by cell: on each track the lowest FPR that counts."""
+    """Returns the comparisons for the terminal, by cell: on each track the lowest FPR."""
     tracks = dict.fromkeys(one.track for one in found)
     lines = [one for track in tracks for one in headline(_on(found, track))]
     order = list(dict.fromkeys(one.cell for one in lines))
