@@ -39,7 +39,11 @@ GRID = {
     "canaries": {"kind": "mislabelled", "count": 100},
     "models": 16,
     "seed": 0,
-    "defenses": ["none", {"dp_sgd": {"epsilon": [4, 60, 160, 1000]}}, {"early_stopping": {"epochs": 3}}],
+    "defenses": [
+        "none",
+        {"dp_sgd": {"epsilon": [4, 60, 160, 1000]}},
+        {"early_stopping": {"epochs": 3}},
+    ],
     "attacks": ["gap", "malt", "lira"],
 }
 
