@@ -102,6 +102,11 @@ class Defense(Component):
         return not (overrides(self, "train") or overrides(self, "fit_release"))
 
     @property
+    def penalises(self) -> bool:
+        """Whether `regularise` adds anything; it costs a backward pass through the weights."""
+        return overrides(self, "regularise")
+
+    @property
     def cost(self) -> float:
         """Training work relative to one plain training, for estimates of time."""
         return 1.0

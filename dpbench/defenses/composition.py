@@ -151,9 +151,7 @@ class Composition:
 
     def regularise(self) -> Penalty | None:
         """The sum of the parts' penalties, or None."""
-        penalties: list[Penalty] = [
-            part.regularise for part in self.parts if overrides(part, "regularise")
-        ]
+        penalties: list[Penalty] = [part.regularise for part in self.parts if part.penalises]
         if not penalties:
             return None
         return partial(_total, penalties)

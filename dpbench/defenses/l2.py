@@ -37,11 +37,15 @@ class L2(Defense):
         own = self.weight_decay if self.convention == "torch" else 0.0
         return replace(recipe, weight_decay=own)
 
+    @property
+    def penalises(self) -> bool:
+        """Only in the `keras` convention: torch's is the recipe's decay, which costs nothing."""
+        return self.convention == "keras"
+
     def regularise(self, weights: Weights) -> Tensor:
-        """Returns the penalty `(K,)` of the `keras` convention; torch's is the recipe's decay."""
+        """Returns the penalty `(K,)` of the `keras` convention."""
         sums = [value.square().flatten(1).sum(1) for value in kernels(weights)]
-        own = self.weight_decay if self.convention == "keras" else 0.0
-        return own * torch.stack(sums).sum(0)
+        return self.weight_decay * torch.stack(sums).sum(0)
 
 
 def kernels(weights: Weights) -> list[Tensor]:

@@ -65,6 +65,7 @@ class PrivateRegression(Defense):
             UserError: Another defense changes the objective, which the proof is about.
         """
         changed = task.loss or task.objective or task.augment or task.regularise
+        changed = changed or task.recipe.weight_decay > 0
         soft = task.data.targets.is_floating_point()
         if changed or soft or not isinstance(task.architecture, Softmax):
             raise UserError(
