@@ -65,9 +65,8 @@ class PrivateRegression(Defense):
             UserError: Another defense changes the objective, which the proof is about.
         """
         changed = task.loss or task.objective or task.augment or task.regularise
-        changed = changed or task.recipe.weight_decay > 0
-        soft = task.data.targets.is_floating_point()
-        if changed or soft or not isinstance(task.architecture, Softmax):
+        other = task.data.targets.is_floating_point() or task.recipe.weight_decay > 0
+        if changed or other or not isinstance(task.architecture, Softmax):
             raise UserError(
                 f"{self.name} cannot be composed with a defense that changes its objective",
                 next_step=f"set {self.name}.weight_decay, or compose it with a release stage",
