@@ -14,7 +14,7 @@ from dpbench.testing import check_defense
 from dpbench.training.recipe import Recipe
 
 MEMBERS = 2500.0
-EPSILONS = st.floats(math.log(0.1), math.log(1e4)).map(math.exp)
+EPSILONS = st.floats(math.log(0.1), math.log(1e4)).map(lambda log: min(math.exp(log), 1e4))
 
 
 def mechanism_of(defense, recipe=None):
@@ -49,7 +49,7 @@ def test_small_batches_at_vacuous_epsilons_are_calibrated(epsilon):
     assert 0.99 * epsilon <= privacy.epsilon(mechanism.claim, 1e-5) <= epsilon
 
 
-@given(EPSILONS, st.floats(1.01, 3))
+@given(EPSILONS.map(lambda epsilon: min(epsilon, 3000.0)), st.floats(1.01, 3))
 def test_less_privacy_is_less_noise_and_no_shorter_a_training(epsilon, factor):
     some, more = (DpSgd(epsilon=value) for value in (epsilon, epsilon * factor))
     recipes = [defense.adapt(Recipe()) for defense in (some, more)]

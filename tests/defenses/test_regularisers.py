@@ -69,7 +69,9 @@ def test_the_two_conventions_of_weight_decay():
     assert keras.adapt(Recipe(weight_decay=9.0)).weight_decay == 0
     ours = L2(weight_decay=0.3)
     assert ours.adapt(Recipe()).weight_decay == 0.3
-    assert not ours.regularise(weights).any()
+    # A step pays for no penalty that is the recipe's decay already.
+    assert Composition((ours,)).regularise() is None
+    assert Composition((keras,)).regularise() is not None
     assert torch.allclose(
         L1(weight=0.3).regularise(weights), 0.3 * weights["1.weight"].abs().sum((1, 2))
     )

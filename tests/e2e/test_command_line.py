@@ -284,9 +284,10 @@ def test_importing_costs_no_torch():
 def test_every_shipped_grid_is_valid(tmp_path):
     from dpbench.grid.spec import read_grids
 
-    grids = sorted((ROOT / "grids").rglob("*.yaml"))
+    files = set((ROOT / "grids").rglob("*.yaml"))
+    grids = files - set((ROOT / "grids").rglob("*.expect.yaml"))
     assert len(grids) >= 3
-    for path in grids:
+    for path in sorted(grids):
         assert path.read_text().startswith("# ")
         assert all(grid.cells for grid in read_grids(path))
 
