@@ -9,12 +9,16 @@ its accuracy is above, at or below that of the baseline's frontier, is compared 
 they are paired and unpaired, and how often the verdict was right and wrong.
 """
 
+import functools
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
+from bench.generated import replace_section
 from dpbench.comparison.measure import Leak, Measured
 from dpbench.comparison.rivals import frontier_rival
 from dpbench.metrics.frontier import Frontier
@@ -57,21 +61,14 @@ def cell(
     models, tests = len(world.skill), len(world.ease)
     margin = world.skill[:, None] + world.ease + 0.6 * rng.normal(size=(models, tests))
     # The margin is normal with deviation sqrt(.1^2 + .8^2 + .6^2).
-    cut = -np.sqrt(0.01 + 0.64 + 0.36) * _probit(accuracy)
+    cut = -np.sqrt(0.01 + 0.64 + 0.36) * ndtri(accuracy)
     own = np.sqrt(0.5) * (world.scores + rng.normal(size=world.scores.shape))
     return margin > cut, own + shift * world.memorable * world.members
 
 
-def _probit(share: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(share))
-
-
+@functools.cache
 def truth(shift: float) -> tuple[float, float]:
     """Returns the true advantage and TPR at 1 % FPR of an attack, over all models and examples."""
-    from scipy.special import ndtr, ndtri
-
     memorable = np.exp(0.5 * ndtri((np.arange(4000) + 0.5) / 4000))
     cuts = np.linspace(-3, 6, 3000)
     found = 1 - ndtr(cuts[:, None] - shift * memorable).mean(1)
@@ -83,7 +80,7 @@ def measured(resampling: Resampling, world: World, right: NDArray, scores: NDArr
     """Returns a cell as `dpbench compare` measures it, with its one attack."""
     folds = [np.arange(fold, len(scores), 2) for fold in (0, 1)]
     advantage = [resampling.advantage(scores, world.members, fold) for fold in folds]
-    tpr = [resampling.tprs(scores, world.members, fold, [0.01])[0] for fold in folds]
+    tpr = [resampling.curve(scores, world.members, fold, [0.01])[1] for fold in folds]
     names = ("attack", "attack")
     leaks = {
         "advantage": Leak((advantage[0], advantage[1]), names),
@@ -137,20 +134,25 @@ def _minus(first: Draws, second: Draws) -> Draws:
 
 
 def main() -> None:
-    """Prints a line for every planted difference and metric."""
+    """Prints a line for every planted difference and metric, and writes them into the page."""
     experiments = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    print("| planted | metric | held the truth | above 0 | below 0 | width | unpaired / paired |")
-    print("|---|---|---|---|---|---|---|")
+    lines = [
+        f"{experiments} experiments of {MODELS} models and {EXAMPLES} examples for each row.",
+        "",
+        "| planted | metric | held the truth | above 0 | below 0 | width | unpaired / paired |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, shift in (("leaks more", 0.9), ("ties", 0.55), ("leaks less", 0.25)):
         rng = np.random.default_rng(7)
         runs = [experiment(rng, shift, 0.71) for _ in range(experiments)]
         for metric in runs[0]:
-            own = [run[metric] for run in runs]
-            means = np.mean(np.array(own, dtype=float), axis=0)
-            print(
+            means = np.mean(np.array([run[metric] for run in runs], dtype=float), axis=0)
+            lines.append(
                 f"| {name} | {metric} | {means[0]:.1%} | {means[1]:.1%} | {means[2]:.1%} "
                 f"| {means[3]:.4f} | {means[4] / means[3]:.2f} |"
             )
+            print(lines[-1], flush=True)
+    replace_section(Path("docs/comparing.md"), "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def main() -> None:
         path = Path(folder) / "private.yaml"
         document = read_document(find_grid("default"))
         cells = list(CELLS.values())
-        write_document(path, {**document, "models": MODELS, "defenses": cells})
+        write_document({**document, "models": MODELS, "defenses": cells}, path)
         context = Context(grid=read_grid(path), store=Store(Path(folder)))
         for what, defense in zip(CELLS, context.grid.cells, strict=True):
             found = accuracies(context, defense)

@@ -21,6 +21,15 @@ from dpbench.cli.components import components
 from dpbench.cli.console import console
 from dpbench.cli.disparity import disparity
 from dpbench.cli.new_defense import new_defense
+from dpbench.cli.options import (
+    DataOption,
+    DeviceOption,
+    FolderArgument,
+    GridArgument,
+    JobsOption,
+    OutOption,
+    PluginOption,
+)
 from dpbench.cli.reproduce import reproduce
 from dpbench.cli.tune import tune
 from dpbench.errors import UserError
@@ -42,26 +51,12 @@ app.command()(reproduce)
 app.command("new-defense")(new_defense)
 app.command()(tune)
 
-GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
-PluginOption = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file with your own components.")
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
-FolderArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
-
 
 @app.command()
 def run(
     grid: GridArgument,
     out: OutOption = None,
-    workers: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
-    ] = None,
+    workers: JobsOption = None,
     device: DeviceOption = "cpu",
     plugin: PluginOption = None,
     data_dir: DataOption = None,

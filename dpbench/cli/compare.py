@@ -12,10 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
+from dpbench.cli.options import (
+    DataOption,
+    DeviceOption,
+    FolderArgument,
+    JobsOption,
+    PluginOption,
+)
 
 
 def compare(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    folder: FolderArgument,
     defense: Annotated[
         list[str],
         typer.Option(
@@ -23,20 +30,13 @@ def compare(
             help="What to compare: a name, 'name: {field: [values]}', or a cell of the run.",
         ),
     ],
-    plugin: Annotated[
-        list[Path] | None, typer.Option("--plugin", help="A Python file with the defense.")
-    ] = None,
+    plugin: PluginOption = None,
     trials: Annotated[
         int | None, typer.Option(min=0, help="Tuning trials that you spent on it, for the card.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
-    ] = None,
+    workers: JobsOption = None,
+    device: DeviceOption = "cpu",
+    data_dir: DataOption = None,
 ) -> None:
     """Compare a defense with a run's baselines at equal accuracy, on the same bits and seeds."""
     import torch

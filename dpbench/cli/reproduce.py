@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
+from dpbench.cli.options import DataOption, DeviceOption, JobsOption
 from dpbench.errors import UserError
 
 
@@ -20,14 +21,9 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", help="Folder of runs and pages.")] = Path(
         "results/paper"
     ),
-    workers: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
-    ] = None,
+    workers: JobsOption = None,
+    device: DeviceOption = "cpu",
+    data_dir: DataOption = None,
 ) -> None:
     """Run the grids of papers and write a page for each: reported, ours, verdict."""
     from dpbench.reproduction.expectation import find_papers

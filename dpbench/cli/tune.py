@@ -8,31 +8,32 @@ from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
+from dpbench.cli.options import (
+    DataOption,
+    DeviceOption,
+    GridArgument,
+    JobsOption,
+    OutOption,
+    PluginOption,
+)
 from dpbench.errors import UserError
 
 LOSSES = (0.01, 0.03, 0.1)
 
 
 def tune(
-    grid: Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")],
+    grid: GridArgument,
     trials: Annotated[int, typer.Option(min=1, help="Trials for each defense.")] = 12,
     models: Annotated[int, typer.Option(min=4, help="Models for each trial.")] = 16,
     accuracy_loss: Annotated[
         list[float] | None,
         typer.Option(help="Accuracy that may be lost, from 0 to 1; give it once for each value."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Results folder.")] = None,
-    workers: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    plugin: Annotated[
-        list[Path] | None, typer.Option("--plugin", help="A Python file with your own components.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
-    ] = None,
+    out: OutOption = None,
+    workers: JobsOption = None,
+    device: DeviceOption = "cpu",
+    plugin: PluginOption = None,
+    data_dir: DataOption = None,
 ) -> None:
     """Try as many strengths of every defense, on public data, and write a grid of the best."""
     from dpbench.cli.execute import execute

@@ -1,7 +1,7 @@
 """Every difference between a new defense and its baselines, with intervals and verdicts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -170,15 +170,13 @@ def _points(
     for role, labels in roles.items():
         for cell in map(measurements.of, labels):
             if metric in cell.leaks:
-                lowest = -1.0 if metric == ADVANTAGE else 0.0
-                leak = interval(cell.leaks[metric].mean, **size, lowest=lowest)
                 yield {
                     "cell": cell.label,
                     "role": role,
                     "track": track,
                     "metric": metric,
                     **columns("accuracy", interval(cell.accuracy, **size, lowest=0.0)),
-                    **columns("leak", leak),
+                    **columns("leak", _leak(cell.leaks[metric].mean, metric, size)),
                 }
 
 
@@ -215,7 +213,6 @@ def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Itera
         leak = cell.leaks[pair.metric]
         apart = interval(combine(_minus, cell.accuracy, rival.accuracy), **size)
         equal = rival.equal_leak_accuracy
-        lowest = -1.0 if pair.metric == ADVANTAGE else 0.0
         yield Compared(
             cell=cell.label,
             track=track,
@@ -224,9 +221,9 @@ def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Itera
             where=rival.where,
             attack=" / ".join(dict.fromkeys(leak.attacks)),
             accuracy=interval(cell.accuracy, **size, lowest=0.0),
-            leak=interval(leak.mean, **size, lowest=lowest),
+            leak=_leak(leak.mean, pair.metric, size),
             rival_accuracy=interval(rival.accuracy, **size, lowest=0.0),
-            rival_leak=interval(rival.leak, **size, lowest=lowest),
+            rival_leak=_leak(rival.leak, pair.metric, size),
             difference=interval(difference, **size),
             simultaneous=together,
             accuracy_difference=apart,
@@ -234,6 +231,10 @@ def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Itera
             models_needed=models_needed(difference, **size),
             verdict=verdict(together, apart),
         )
+
+
+def _leak(draws: Draws, metric: str, size: Mapping[str, int]) -> Interval:
+    return interval(draws, **size, lowest=-1.0 if metric == ADVANTAGE else 0.0)
 
 
 def verdict(difference: Interval, accuracy: Interval) -> str:

@@ -118,9 +118,7 @@ class Measurements:
                 f"{label}: no result: {failure.reason if failure else 'it is not finished'}",
                 next_step=f"see `dpbench status {self._run.folder}`",
             )
-        tests = len(self._context.population.test_y)
-        packed = store.array(cell.observe.key, "test_correct")
-        correct = np.unpackbits(packed, axis=1, count=tests).astype(bool)
+        correct = self._context.correct(cell.observe.key)
         return Measured(
             label,
             self._resampling.accuracy(correct),
@@ -180,4 +178,4 @@ class Measurements:
     def _draws(self, metric: str, scores: NDArray[np.floating], fold: NDArray[np.int64]) -> Draws:
         if metric == ADVANTAGE:
             return self._resampling.advantage(scores, self._members, fold)
-        return self._resampling.tprs(scores, self._members, fold, [FPRS[metric]])[0]
+        return self._resampling.curve(scores, self._members, fold, [FPRS[metric]])[1]

@@ -69,6 +69,11 @@ class Context:
         models, points = scores.shape
         return self.challenge_members[:models, :points]
 
+    def correct(self, observed: str) -> NDArray[np.bool_]:
+        """Returns which test answers were right, `(M, tests)`, by the key of what was observed."""
+        packed = self.store.array(observed, "test_correct")
+        return np.unpackbits(packed, axis=1, count=len(self.population.test_y)).astype(bool)
+
     @cached_property
     def training_data(self) -> TrainingData:
         """The pool and the reference set as tensors."""

@@ -109,7 +109,8 @@ class Run:
 
         Args:
             cell: The cell's id.
-            attack: The attack's name, `best` or `ensemble`.
+            attack: The attack's name or id (its name and the fields that differ from the defaults),
+                `best` or `ensemble`.
             knowledge: `adaptive` or `static`.
             params: `attack_params` of the row, where several attacks share a name; the first such
                 attack of the grid is meant otherwise.
@@ -120,7 +121,7 @@ class Run:
         """
         found = self.cell(cell, track)
         rows = [row for row in found.rows if row.knowledge == knowledge]
-        rows = [row for row in rows if row.name == attack]
+        rows = [row for row in rows if attack in (row.name, row.attack and row.attack.label())]
         if rows and attack == "best":
             record = self._record(rows[0].evaluate.key, f"the best attack on {cell}")
             rows = [found.candidate(rows[0], int(str(record["winner"])))]

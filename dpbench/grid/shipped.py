@@ -4,6 +4,9 @@ from pathlib import Path
 
 from dpbench.errors import UserError, suggest
 
+EXPECTATION = ".expect.yaml"
+"""How the names of files end that stand beside grids and say what papers reported."""
+
 
 def grid_folders() -> list[Path]:
     """Returns the folders that hold grids, nearest first."""
@@ -17,7 +20,7 @@ def list_grids() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in grid_folders():
         for path in sorted(folder.rglob("*.yaml")):
-            if not path.name.endswith(".expect.yaml"):
+            if not path.name.endswith(EXPECTATION):
                 found.setdefault(path.stem, path)
     return found
 

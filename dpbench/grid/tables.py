@@ -106,9 +106,7 @@ class Tables:
 
     def _accuracy(self, cell: Cell) -> dict[str, float]:
         store, key = self._context.store, cell.observe.key
-        n_test = len(self._context.on(cell.observe.track).population.test_y)
-        correct = np.unpackbits(store.array(key, "test_correct"), axis=1, count=n_test)
-        interval = accuracy_interval(correct.astype(bool))
+        interval = accuracy_interval(self._context.on(cell.observe.track).correct(key))
         return {
             "train_accuracy": store.record(key)["train_accuracy"],
             "test_accuracy": interval.value,

@@ -17,7 +17,7 @@ from dpbench.metrics.intervals import (
     resampling_weights,
 )
 from dpbench.metrics.lower_bound import epsilon_lower
-from dpbench.metrics.replicates import Bins
+from dpbench.metrics.replicates import Bins, decided, units
 from dpbench.metrics.roc import (
     Bools,
     Floats,
@@ -207,22 +207,17 @@ def _axis_deviations(
 ) -> NDArray[np.float64]:
     """Returns deviations `(5, replicates)` of the values of `_intervals`, resampling one axis."""
     decisions, members = reported.decisions, reported.members
-    units = members.shape[axis]
-    weights = resampling_weights(units, replicates, rng)
-    # The model, or the example, of each flattened score.
-    index = np.broadcast_to(np.expand_dims(np.arange(units), 1 - axis), members.shape).ravel()
+    count = members.shape[axis]
+    weights = resampling_weights(count, replicates, rng)
+    index = units(members.shape, axis)
     curves = bins.statistics(index, weights, FPRS)
-    found, positives, wrong, negatives = (
-        np.count_nonzero(cells, axis=1 - axis) @ weights
-        for cells in (decisions & members, members, decisions & ~members, ~members)
-    )
-    positives, negatives = np.maximum(positives, 1), np.maximum(negatives, 1)
-    own = np.zeros(weights.shape[1])
+    counts = decided(decisions, members, axis, weights)
+    own: Floats = np.zeros(weights.shape[1])
     if reported.own is not None and reported.own[0].order.size:
         above = Bins(reported.own[0], fine=1.0)
-        own = above.found(index, weights, FPRS[0] * negatives) / positives
-    rows = (found / positives - wrong / negatives, *curves, own)
-    return np.stack([deviations(statistic, units) for statistic in rows])
+        own = above.found(index, weights, FPRS[0] * counts.negatives) / counts.positives
+    rows = (counts.advantage, *curves, own)
+    return np.stack([deviations(statistic, count) for statistic in rows])
 
 
 def _notes(curve: Roc) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dpbench.metrics.intervals import (
     deviations,
     resampling_weights,
 )
-from dpbench.metrics.replicates import Bins
+from dpbench.metrics.replicates import Bins, decided, units
 from dpbench.metrics.roc import Bools, Floats, rank
 from dpbench.metrics.thresholds import decide, fold_curves
 
@@ -86,62 +86,44 @@ class Resampling:
         """
         curves = fold_curves(rank(scores, members), scores.shape[1])
         decisions, bits = decide(scores[models], models, curves), members[models]
-        axes = []
-        for axis, weights in ((1, self._models[models]), (0, self._examples)):
-            found, positives, wrong, negatives = (
-                np.count_nonzero(cells, axis=axis) @ weights
-                for cells in (decisions & bits, bits, decisions & ~bits, ~bits)
+        return Draws(
+            *(
+                decided(decisions, bits, axis, weights).advantage
+                for axis, weights in enumerate((self._models[models], self._examples))
             )
-            axes.append(found / np.maximum(positives, 1) - wrong / np.maximum(negatives, 1))
-        return Draws(*axes)
+        )
 
-    def tprs(
+    def curve(
         self,
         scores: Floats,
         members: Bools,
         models: NDArray[np.int64],
         fprs: Sequence[float],
     ) -> list[Draws]:
-        """Returns the TPR of some models at false positive rates below 2 %, by their pooled ROC."""
-        return self._curve(scores, members, models, fprs)[1:]
-
-    def auc(self, scores: Floats, members: Bools, models: NDArray[np.int64]) -> Draws:
-        """Returns the area under the pooled ROC of some models."""
-        return self._curve(scores, members, models, [])[0]
-
-    def _curve(
-        self,
-        scores: Floats,
-        members: Bools,
-        models: NDArray[np.int64],
-        fprs: Sequence[float],
-    ) -> list[Draws]:
+        """Returns AUC, and TPRs at false positive rates below 2 %, of some models' pooled ROC."""
         bits = members[models]
         bins = Bins(rank(scores[models], bits))
         axes = [
-            bins.statistics(_units(bits, axis), weights, fprs)
-            for axis, weights in ((0, self._models[models]), (1, self._examples))
+            bins.statistics(units(bits.shape, axis), weights, fprs)
+            for axis, weights in enumerate((self._models[models], self._examples))
         ]
         return [Draws(*values) for values in zip(*axes, strict=True)]
 
 
-def _units(bits: Bools, axis: int) -> NDArray[np.int64]:
-    """Returns the model (axis 0) or the example (axis 1) of each flattened score."""
-    along = np.expand_dims(np.arange(bits.shape[axis]), 1 - axis)
-    return np.broadcast_to(along, bits.shape).ravel()
-
-
-def interval(draws: Draws, *, models: int, examples: int, lowest: float = -1.0) -> Interval:
+def interval(
+    draws: Draws, *, models: int, examples: int, lowest: float = -1.0, highest: float = 1.0
+) -> Interval:
     """Returns the 95 % interval of a statistic over new models and new examples.
 
     Args:
         draws: The statistic and its replicates.
         models: How many models were resampled.
         examples: How many examples were resampled.
-        lowest: Smallest value it can take; the largest is 1.
+        lowest: Smallest value it can take.
+        highest: Largest value it can take.
     """
     spread = deviations(draws.models, models), deviations(draws.examples, examples)
-    return crossed_interval(draws.value, *spread, lowest=lowest)
+    return crossed_interval(draws.value, *spread, lowest=lowest, highest=highest)
 
 
 def simultaneous(family: Sequence[Draws], *, models: int, examples: int) -> tuple[Interval, ...]:

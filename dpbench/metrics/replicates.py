@@ -5,6 +5,7 @@ sparse product of the bins' contents with the replicates' weights.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,37 @@ class Bins:
         shape = (edges.size - 1, weights.shape[0])
         contents = csr_array((ones, units, edges.astype(np.int32)), shape=shape)
         return np.asarray(contents @ weights)
+
+
+def units(shape: tuple[int, ...], axis: int) -> NDArray[np.int64]:
+    """Returns the model (axis 0) or the example (axis 1) of each score of a flattened table."""
+    return np.broadcast_to(np.expand_dims(np.arange(shape[axis]), 1 - axis), shape).ravel()
+
+
+class Decided(NamedTuple):
+    """Weighted counts of decisions, `(R,)` each, and never a division by none."""
+
+    found: Weights
+    positives: Weights
+    wrong: Weights
+    negatives: Weights
+
+    @property
+    def advantage(self) -> NDArray[np.float64]:
+        """TPR - FPR."""
+        gap = self.found / self.positives - self.wrong / self.negatives
+        return np.asarray(gap, dtype=np.float64)
+
+
+def decided(
+    decisions: NDArray[np.bool_], members: NDArray[np.bool_], axis: int, weights: Weights
+) -> Decided:
+    """Counts decisions `(M, n)` under `(units, R)` weights of models (axis 0) or examples (1)."""
+    found, positives, wrong, negatives = (
+        np.count_nonzero(cells, axis=1 - axis) @ weights
+        for cells in (decisions & members, members, decisions & ~members, ~members)
+    )
+    return Decided(found, np.maximum(positives, 1), wrong, np.maximum(negatives, 1))
 
 
 def _found(tp: Weights, fp: Weights, allowed: NDArray[np.floating]) -> Weights:

@@ -10,9 +10,7 @@ from pydantic import Field
 from dpbench.component import Settings
 from dpbench.errors import UserError, suggest
 from dpbench.grid.document import read_document
-from dpbench.grid.shipped import grid_folders
-
-SUFFIX = ".expect.yaml"
+from dpbench.grid.shipped import EXPECTATION, grid_folders
 
 Metric = Literal[
     "advantage",
@@ -152,8 +150,8 @@ def list_papers() -> dict[str, Path]:
     """Returns the name and expectation file of every paper."""
     found: dict[str, Path] = {}
     for folder in grid_folders():
-        for path in sorted(folder.rglob(f"*{SUFFIX}")):
-            found.setdefault(path.name.removesuffix(SUFFIX), path)
+        for path in sorted(folder.rglob(f"*{EXPECTATION}")):
+            found.setdefault(path.name.removesuffix(EXPECTATION), path)
     return found
 
 

@@ -1,11 +1,13 @@
 """Numbers of a run with replicates, so that two of one run can be compared in pairs."""
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dpbench.errors import UserError
 from dpbench.grid.run import Run
 from dpbench.metrics import Interval
-from dpbench.metrics.intervals import deviations
 from dpbench.metrics.paired import Draws, Resampling, combine, interval
 from dpbench.reproduction.expectation import Measure
 from dpbench.seeds import rng_for
@@ -19,7 +21,6 @@ class Numbers:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._known: dict[Measure, tuple[Draws, tuple[int, int]]] = {}
 
     def of(self, measure: Measure) -> Interval:
         """Returns a number with its 95 % interval."""
@@ -37,10 +38,8 @@ class Numbers:
         first, size = self._draws(more, extent)
         second, _ = self._draws(than, extent)
         both = combine(lambda a, b: a - factor * b, first, second)
-        models, examples = size
-        spread = [deviations(both.models, models), deviations(both.examples, examples)]
-        low, high = np.quantile(np.add.outer(*spread), (0.025, 0.975))
-        return Interval(both.value, both.value + min(low, 0.0), both.value + max(high, 0.0))
+        limits = {"lowest": -math.inf, "highest": math.inf}
+        return interval(both, models=size[0], examples=size[1], **limits)
 
     def _extent(self, measure: Measure) -> tuple[int, int]:
         if measure.metric in _CELL_METRICS:
@@ -72,10 +71,10 @@ class Numbers:
             case "balanced_accuracy":
                 draws = combine(lambda a: (1 + a) / 2, resampling.advantage(scores, members, rows))
             case "auc":
-                draws = resampling.auc(scores, members, rows)
+                (draws,) = resampling.curve(scores, members, rows, [])
             case metric:
                 fpr = float(metric.removeprefix("tpr_at_fpr_"))
-                (draws,) = resampling.tprs(scores, members, rows, [fpr])
+                _, draws = resampling.curve(scores, members, rows, [fpr])
         return draws, (models, examples)
 
     def _accuracy(self, measure: Measure, models: int, resampling: Resampling) -> Draws:
@@ -86,27 +85,11 @@ class Numbers:
                 1 + REPLICATES, context.store.record(cell.observe.key)["train_accuracy"]
             )
             return Draws(value, value)
-        packed = context.store.array(cell.observe.key, "test_correct")
-        correct = np.unpackbits(packed, axis=1, count=len(context.population.test_y))
-        return resampling.accuracy(correct.astype(bool)[:models])
+        return resampling.accuracy(context.correct(cell.observe.key)[:models])
 
-    def _scores(self, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
+    def _scores(self, measure: Measure) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
         if measure.attack is None:
             raise UserError(f"{measure.metric} of {measure.cell}: which attack?")
-        cell = self._run.cell(measure.cell, measure.track)
-        context = self._run.context.on(measure.track)
-        known = []
-        for row in cell.rows:
-            if row.attack is None or row.scores is None or row.knowledge != measure.knowledge:
-                continue
-            known.append(row.attack.label())
-            if known[-1] == measure.attack:
-                if not context.store.has(row.scores.key):
-                    failure = context.store.failure(row.scores.key)
-                    raise UserError(failure.reason if failure else "it is not finished")
-                scores = context.store.array(row.scores.key, "scores")
-                return scores, context.bits_of(scores)
-        raise UserError(
-            f"{measure.cell}: no {measure.knowledge} attack '{measure.attack}'",
-            allowed=", ".join(known),
+        return self._run.scores(
+            measure.cell, measure.attack, measure.knowledge, track=measure.track
         )

@@ -56,7 +56,7 @@ def test_advantage_and_tpr_are_those_of_one_fold(fold):
     scores, members = game()
     rows = np.arange(fold, M, 2)
     advantage = resampling().advantage(scores, members, rows)
-    (tpr,) = resampling().tprs(scores, members, rows, [0.01])
+    _, tpr = resampling().curve(scores, members, rows, [0.01])
     assert advantage.value == pytest.approx(
         transferred_advantage(scores, members, source=scores, models=rows)
     )

@@ -7,9 +7,9 @@ import pytest
 
 import dpbench
 from dpbench.errors import UserError
+from dpbench.grid.shipped import EXPECTATION
 from dpbench.metrics import Interval
 from dpbench.reproduction.expectation import (
-    SUFFIX,
     Measure,
     Ordering,
     Paper,
@@ -146,7 +146,7 @@ def test_a_mask_does_not_change_labels_at_all(numbers):
 
 
 def test_an_attack_that_is_not_there_is_named(numbers):
-    with pytest.raises(UserError, match=r"no adaptive attack 'salem'\s+allowed: gap, malt"):
+    with pytest.raises(UserError, match=r"no attack 'salem'\s+allowed: gap, malt"):
         numbers.of(number("none", "advantage", "salem"))
 
 
@@ -175,7 +175,7 @@ def write(folder, **changes):
             }
         ],
     }
-    path = folder / f"p{SUFFIX}"
+    path = folder / f"p{EXPECTATION}"
     path.write_text(json.dumps(document | changes))
     return path
 

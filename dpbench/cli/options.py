@@ -1,0 +1,21 @@
+"""Arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a shipped grid.")]
+FolderArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
+JobsOption = Annotated[
+    int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
+]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file with your own components.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
