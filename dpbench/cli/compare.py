@@ -52,7 +52,6 @@ def compare(
     base = load(folder, data_dir=data_dir)
     planned = plan_comparison(base.context.grid, defense, plugin or ())
     out = folder / COMPARISONS / folder_name(planned.compared)
-    out.mkdir(parents=True, exist_ok=True)
     context = Context(grid=planned.grid, store=base.context.store, device=device, data_dir=data_dir)
     outcome = execute(context, out, workers=workers)
     labels = {cell.label for cell in planned.compared}
@@ -102,7 +101,7 @@ def _write(
     (out / "comparison.svg").write_bytes(svg)
     (out / "comparison.png").write_bytes(png_bytes(figure))
     values = card(run, compared, result.found, command=command, trials=trials)
-    (out / "card.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    (out / "card.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", "utf-8")
     image = f'<img src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" alt="{TITLE}">'
     (out / "card.html").write_text(card_page(values, figure=image), encoding="utf-8")
     return str(values["verdict"])

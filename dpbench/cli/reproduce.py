@@ -32,6 +32,10 @@ def reproduce(
     from dpbench.reproduction.page import page, table
 
     papers = find_papers(paper)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     judged, failures = {}, []
     for one in papers:
         runs: dict[str, Any] = {}

@@ -69,7 +69,8 @@ class PrivateRegression(Defense):
         if changed or other or not isinstance(task.architecture, Softmax):
             raise UserError(
                 f"{self.name} cannot be composed with a defense that changes its objective",
-                next_step=f"set {self.name}.weight_decay, or compose it with a release stage",
+                next_step=f"set {self.name}.weight_decay, in the place of another defense's or the "
+                "recipe's, or compose it with a release stage",
             )
         weights = self._private(task)
         progress(1.0)

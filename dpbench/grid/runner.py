@@ -44,6 +44,7 @@ def prepare(context: Context, out: Path) -> Plan:
     plan = make_plan(context)
     context.store.create()
     try:
+        out.mkdir(parents=True, exist_ok=True)
         write_document(context.grid.document(), out / "grid.yaml")
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None

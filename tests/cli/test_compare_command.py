@@ -134,6 +134,20 @@ def test_bad_input_is_explained(folder, arguments, message):
     assert "Traceback" not in made.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("reproduce", "label-only", "--out", "shrink.py/out"),
+        ("run", "base.yaml", "--out", "shrink.py/out"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_explained(folder, arguments):
+    made = run(*arguments, cwd=folder)
+    assert made.returncode == 2
+    assert "cannot be written" in made.stderr
+    assert "Traceback" not in made.stderr
+
+
 def test_papers_are_looked_up_by_name(folder):
     made = run("reproduce", "anri", cwd=folder)
     assert made.returncode == 2
