@@ -266,7 +266,14 @@ def test_bound_and_doctor(tmp_path):
 def test_interrupting_is_resumable(tmp_path):
     grid = write(tmp_path, recipe={"epochs": 400, "batch_size": 16, "lr": 0.1})
     command = [sys.executable, "-m", "dpbench.cli", "run", str(grid)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stderr is not None
         while "jobs" not in process.stderr.readline():
             pass
