@@ -61,6 +61,11 @@ class Run:
         """The command that makes this run."""
         return f"dpbench run {self.folder}/grid.yaml"
 
+    @property
+    def document(self) -> str:
+        """The grid as it was run, with every default and seed, as YAML."""
+        return (self.folder / "grid.yaml").read_text(encoding="utf-8")
+
     @cached_property
     def key(self) -> str:
         """The key of everything the tables depend on."""

@@ -185,9 +185,17 @@ def expand_cells(entries: Sequence[Any], *, where: str) -> tuple[Composition, ..
 
 def _attacks(entries: Any) -> Iterator[Attack]:
     if entries == "all" or isinstance(entries, Mapping):
-        entries = _all_but(entries if isinstance(entries, Mapping) else {"all_but": []})
+        entries = [entries if isinstance(entries, Mapping) else {"all_but": []}]
+        if set(entries[0]) != {"all_but"}:
+            raise UserError(
+                f"attacks: {dict(entries[0])!r} is not valid",
+                allowed="a list, all, or {all_but: [names]}",
+            )
+    listed = _list(entries, "attacks")
+    # Among others, {all_but: [...]} stands for the rest, so that some may have fields of their own.
+    many = [one for entry in listed for one in _all_but(entry)]
     seen = set()
-    for number, entry in enumerate(_list(entries, "attacks")):
+    for number, entry in enumerate(many):
         for attack in _expand("attack", entry, f"attacks[{number}]"):
             if attack in seen:
                 raise UserError(f"attacks[{number}]: {attack.label()} appears twice")
@@ -205,14 +213,11 @@ def expand_attacks(entries: Iterable[Any], *, where: str) -> tuple[Attack, ...]:
     return cast(tuple[Attack, ...], tuple(found))
 
 
-def _all_but(entries: Mapping[str, Any]) -> list[str]:
-    """Returns the names of all attacks but those listed."""
-    if set(entries) != {"all_but"}:
-        raise UserError(
-            f"attacks: {dict(entries)!r} is not valid",
-            allowed="a list, all, or {all_but: [names]}",
-        )
-    left_out = _list(entries["all_but"], "attacks.all_but")
+def _all_but(entry: Any) -> list[Any]:
+    """Returns the names of all attacks but those that `{all_but: [...]}` lists; else the entry."""
+    if not (isinstance(entry, Mapping) and set(entry) == {"all_but"}):
+        return [entry]
+    left_out = _list(entry["all_but"], "attacks.all_but")
     for number, name in enumerate(left_out):
         find("attack", name, where=f"attacks.all_but[{number}]")
     return sorted(set(REGISTRIES["attack"]) - set(left_out))

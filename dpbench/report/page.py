@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs no network, no script and no other file."""
+"""The page: one HTML file that needs no network and no other file."""
 
 import base64
 from collections.abc import Sequence
@@ -11,14 +11,27 @@ from typing import NamedTuple
 import pandas as pd
 
 import dpbench
+from dpbench.report import charts
+from dpbench.report.explorer import embedded, knowledge
 from dpbench.report.findings import findings
 from dpbench.report.main_table import main_numbers, main_table
+from dpbench.report.matched import matched_numbers, matched_table
 from dpbench.report.results import Results, Tables, records
 
 HEADLINE = "utility_privacy"
 NO_HEADLINE = (
     "There is no figure: no finished cell has both a test accuracy and a best attack. "
     "The reasons are listed below."
+)
+
+NO_SCRIPT = (
+    "Points of this figure cannot be chosen: the page was made without the extra `report` "
+    "(pip install 'dp-defense-bench[report]', then dpbench report DIR)."
+)
+MATCHED = (
+    "Read off between neighbouring strengths of DP-SGD. The limits follow from those of all the "
+    "numbers that enter, and forget that all cells share test examples and memberships: they are "
+    "wide. dpbench compare DIR --defense NAME pairs the cells, and tells more of them apart."
 )
 
 
@@ -47,14 +60,14 @@ def page(results: Results, run: Tables, drawings: Sequence[Drawing]) -> str:
         drawings: The figures, the headline among them; one that could not be drawn is absent.
     """
     first = [one for one in drawings if one.name == HEADLINE]
-    template = Template(files("dpbench.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return _template("page.html").substitute(
         name=escape(results.name),
         setting=escape(_setting(run)),
         alarms=_alarms(run),
         findings=_list(findings(run)),
-        headline="".join(map(_figure, first)) or _stop(NO_HEADLINE),
+        headline=_headline(results, run, "".join(map(_figure, first))),
         main_table=_main_table(run),
+        matched=_matched(run),
         figures="\n".join(
             f"<section>\n<h2>{escape(one.title)}</h2>\n{_figure(one)}\n</section>"
             for one in drawings
@@ -63,7 +76,55 @@ def page(results: Results, run: Tables, drawings: Sequence[Drawing]) -> str:
         reasons=_reasons(run),
         command=escape(results.command),
         key=escape(results.key),
+        document=escape(results.document),
         versions=_versions(),
+    )
+
+
+def _template(name: str) -> Template:
+    return Template(files("dpbench.report").joinpath(name).read_text(encoding="utf-8"))
+
+
+def _headline(results: Results, run: Tables, still: str) -> str:
+    """Returns the interactive headline, around the still one for readers without scripts."""
+    if not still:
+        return _stop(NO_HEADLINE)
+    if not charts.available():
+        return f'{still}\n<p class="quiet">{escape(NO_SCRIPT)}</p>'
+    script = files("dpbench.report").joinpath("explorer.js").read_text(encoding="utf-8")
+    return _template("explorer.html").substitute(
+        fallback=still,
+        data=embedded(knowledge(results, run)),
+        library=charts.script(),
+        script=script,
+    )
+
+
+def _matched(run: Tables) -> str:
+    """Returns DP-SGD at the accuracy of every other defense, where the run has enough of it."""
+    table = matched_table(matched_numbers(run))
+    if table.empty:
+        return ""
+    return (
+        '<section id="matched">\n<h2>What would DP-SGD leak at the same accuracy?</h2>\n'
+        f'{_table(table)}<p class="quiet">{escape(MATCHED)} '
+        'Files: <a href="tables/matched.csv">matched.csv</a>, '
+        '<a href="tables/matched.tex">matched.tex</a>.</p>\n</section>'
+    )
+
+
+def _table(table: pd.DataFrame, kinds: Sequence[str] = ()) -> str:
+    """Returns a table whose rows may each have a class; the first column names the row."""
+    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in table.columns)
+    body = []
+    for index, (name, *rest) in enumerate(table.itertuples(index=False, name=None)):
+        kind = f' class="{kinds[index]}"' if kinds and kinds[index] else ""
+        fields = "".join(f"<td>{escape(text)}</td>" for text in rest)
+        body.append(f'<tr{kind}><th scope="row">{escape(name)}</th>{fields}</tr>')
+    rows = "\n".join(body)
+    return (
+        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n"
     )
 
 
@@ -123,21 +184,14 @@ def _figure(drawing: Drawing) -> str:
 def _main_table(run: Tables) -> str:
     table = main_table(run)
     violates = run.points.loc[run.points["violates_bound"], "cell"].tolist()
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    body = []
-    for row, status in zip(
-        table.itertuples(index=False, name=None), run.cells["status"], strict=True
-    ):
-        kind = "violates" if row[0] in violates else "" if status == "done" else "idle"
-        fields = "".join(f"<td>{escape(text)}</td>" for text in row)
-        body.append(f'<tr class="{kind}">{fields}</tr>' if kind else f"<tr>{fields}</tr>")
-    rows = "\n".join(body)
+    kinds = [
+        "violates" if cell in violates else "" if status == "done" else "idle"
+        for cell, status in zip(run.cells["cell"], run.cells["status"], strict=True)
+    ]
     names = ("main.csv", "main.tex", "attacks.csv", "attacks.tex")
     links = ", ".join(f'<a href="tables/{name}">{name}</a>' for name in names)
     return (
-        "<section>\n<h2>Every defense</h2>\n"
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n"
+        f"<section>\n<h2>Every defense</h2>\n{_table(table, kinds)}"
         '<p class="quiet">The best attack was chosen on one half of the models and is reported on '
         "the other. The limit is the largest advantage that the mechanism allows any attack. "
         f"{_static_only(run)}Files: {links}.</p>\n</section>"
@@ -176,6 +230,6 @@ def _reasons(run: Tables) -> str:
 
 
 def _versions() -> str:
-    names = ("numpy", "pandas", "matplotlib", "seaborn")
+    names = ("torch", "opacus", "numpy", "pandas", "matplotlib", "seaborn")
     versions = [f"dpbench {dpbench.__version__}", *(f"{name} {version(name)}" for name in names)]
     return f"<dt>page made with</dt><dd>{escape(', '.join(versions))}</dd>"

@@ -12,6 +12,26 @@ DP_SGD = "#0072B2"
 OTHERS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#882255")
 MARKERS = ("s", "^", "D", "v", "P", "X", "p")
 
+STAR = "M0,-1L.25,-.35L.95,-.31L.4,.13L.59,.81L0,.43L-.59,.81L-.4,.13L-.95,-.31L-.25,-.35Z"
+SHAPES = {
+    "*": STAR,
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z",
+    "p": "M0,-1L.95,-.31L.59,.81L-.59,.81L-.95,-.31Z",
+}
+"""The markers as Vega names or draws them."""
+
+GLYPHS = dict(zip("*os^DvPXp", "★●■▲◆▼✚✖⬟", strict=True))
+"""The markers as text."""
+
+DARK = "#16181c"
+"""The page's background where the reader prefers dark ones."""
+
 THEORY = "#6B4E16"
 CANARY = "#B0413E"
 ALARM = "#C00000"
@@ -30,6 +50,29 @@ class Look(NamedTuple):
         """The colour, dark enough for text on white."""
         red, green, blue = to_rgb(self.color)
         return to_hex((0.72 * red, 0.72 * green, 0.72 * blue))
+
+
+def contrast(first: str, second: str) -> float:
+    """Returns the contrast ratio of two colours, from 1 to 21 (WCAG 2.2, section 1.4.3)."""
+    light, dark = sorted(map(_luminance, (first, second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: str) -> float:
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in to_rgb(color)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def on_dark(color: str) -> str:
+    """Returns the colour, mixed with as much white as text on the dark background needs."""
+    mixed, share = color, 0.0
+    while contrast(mixed, DARK) < 4.5:
+        share += 0.05
+        mixed = to_hex([(1 - share) * value + share for value in to_rgb(color)])
+    return mixed
 
 
 def looks(families: Iterable[str]) -> dict[str, Look]:

@@ -14,9 +14,10 @@ from dpbench.report import (
     static_adaptive,
     utility_privacy,
 )
-from dpbench.report.canvas import png_bytes, svg_bytes
+from dpbench.report.canvas import pdf_bytes, png_bytes, svg_bytes
 from dpbench.report.latex import latex_table
 from dpbench.report.main_table import attack_numbers, attack_table, main_numbers, main_table
+from dpbench.report.matched import matched_numbers, matched_table
 from dpbench.report.page import Drawing, page
 from dpbench.report.results import Results as Results
 from dpbench.report.results import Tables, tables
@@ -62,7 +63,7 @@ FIGURES = (
 
 
 def render(results: Results, out: Path) -> None:
-    """Writes `figures/*.svg`, `figures/*.png`, `tables/*.csv`, `tables/*.tex` and `report.html`.
+    """Writes `figures/*.{svg,png,pdf}`, `tables/*.csv`, `tables/*.tex` and `report.html`.
 
     The same tables and scores give the same bytes. A figure that the run has no numbers for is not
     written, and one that an earlier call wrote is removed.
@@ -82,21 +83,28 @@ def _write_figures(results: Results, folder: Path) -> list[Drawing]:
     for kind in FIGURES:
         figure = kind.draw(results)
         if figure is None:
-            for suffix in ("svg", "png"):
+            for suffix in ("svg", "png", "pdf"):
                 (folder / f"{kind.name}.{suffix}").unlink(missing_ok=True)
             continue
         drawings.append(Drawing(kind.name, kind.title, kind.caption, svg_bytes(figure)))
         _write(folder / f"{kind.name}.svg", drawings[-1].svg)
         _write(folder / f"{kind.name}.png", png_bytes(figure))
+        _write(folder / f"{kind.name}.pdf", pdf_bytes(figure))
     return drawings
 
 
 def _write_tables(results: Results, run: Tables, folder: Path) -> None:
     origin = [f"{results.name}: {results.command}", f"run {results.key}"]
-    readable = {"main": main_table(run), "attacks": attack_table(run)}
+    matched = matched_numbers(run)
+    readable = {
+        "main": main_table(run),
+        "attacks": attack_table(run),
+        "matched": matched_table(matched),
+    }
+    plain = {"main": main_numbers(run), "attacks": attack_numbers(run), "matched": matched}
     for name, table in readable.items():
         _write(folder / f"{name}.tex", latex_table(table, comments=origin).encode())
-    for name, numbers in (("main", main_numbers(run)), ("attacks", attack_numbers(run))):
+    for name, numbers in plain.items():
         text = numbers.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         _write(folder / f"{name}.csv", text.encode())
 

@@ -33,13 +33,16 @@ CELL_NUMBERS = (
     "bound_advantage_epsilon",
     "bound_advantage_mechanism",
     "canary_test_accuracy",
+    "canary_test_accuracy_low",
+    "canary_test_accuracy_high",
     "canary_bound_advantage_mechanism",
 )
-ATTACK_TEXT = ("cell", "attack", "attack_params", "access", "knowledge", "status", "reason")
-RATES = (
-    *("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001"),
-    *("canary_advantage", "canary_tpr_at_fpr_0.001"),
-)
+ATTACK_TEXT = (
+    "cell", "attack", "attack_params", "access", "knowledge", "status", "reason", "canary_attack",
+    "canary_status",
+)  # fmt: skip
+MEASURES = ("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+RATES = (*MEASURES, *(f"canary_{name}" for name in MEASURES))
 ATTACK_NUMBERS = tuple(rate + end for rate in RATES for end in ("", "_low", "_high"))
 
 
@@ -53,6 +56,7 @@ class Results(Protocol):
         name: The grid's name.
         command: The command that makes the run again.
         key: Hexadecimal key of the run.
+        document: The grid as it was run, with every default and seed, as YAML.
     """
 
     @property
@@ -65,9 +69,17 @@ class Results(Protocol):
     def command(self) -> str: ...  # noqa: D102
     @property
     def key(self) -> str: ...  # noqa: D102
+    @property
+    def document(self) -> str: ...  # noqa: D102
 
     def scores(
-        self, cell: str, attack: str, knowledge: str = "adaptive", params: str | None = None
+        self,
+        cell: str,
+        attack: str,
+        knowledge: str = "adaptive",
+        params: str | None = None,
+        *,
+        track: str = "average",
     ) -> tuple[Floats, Bools]:
         """Returns membership scores and bits, each `(M, n)`; `params` is the row's JSON text."""
 

@@ -147,14 +147,14 @@ def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2
     return [line]
 
 
-def vertices(scores: Floats, members: Bools) -> tuple[Floats, Floats]:
-    """Returns (fpr, tpr) at 240 FPRs, from that of one false positive to 1.
+def vertices(scores: Floats, members: Bools, count: int = VERTICES) -> tuple[Floats, Floats]:
+    """Returns (fpr, tpr) at `count` FPRs, from that of one false positive to 1.
 
     A curve of hundreds of thousands of scores has as many vertices, which no figure can show.
     """
     curve = roc_curve(scores, members)
     smallest = max(FLOOR, 1 / max(curve.negatives, 1))
-    fpr = np.geomspace(smallest, 1, VERTICES)
+    fpr = np.geomspace(smallest, 1, count)
     return fpr, np.array([tpr_at(curve, float(rate)) for rate in fpr])
 
 

@@ -111,6 +111,12 @@ def test_all_attacks_and_all_but_some(tmp_path):
         "attack_d",
         "gap",
     }
+    asked = [{"all_but": ["attack_d", "gap", "merlin"]}, {"merlin": {"copies": 8}}]
+    mixed = read_grid(write_grid(tmp_path, attacks=asked)).attacks
+    assert {attack.name for attack in mixed} == {attack.name for attack in some}
+    assert [attack.copies for attack in mixed if attack.name == "merlin"] == [8]
+    with pytest.raises(UserError, match="merlin appears twice"):
+        read_grid(write_grid(tmp_path, attacks=[{"all_but": []}, "merlin"]))
 
 
 def test_a_list_of_populations_is_a_grid_for_each(tmp_path):
