@@ -35,6 +35,8 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
     Args:
         title: What is measured upwards.
         rate: It is a rate at a fixed FPR, which spans decades, and not an advantage.
+
+    A layer with a name is to be left out where no row has a value in the field of that name.
     """
     import altair as alt
 
@@ -57,11 +59,13 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
         points.transform_filter("isValid(datum.limit)")
         .mark_tick(orient="horizontal", thickness=3, size=16)
         .encode(accuracy, alt.Y("limit:Q"), color=look["color"])
+        .properties(name="limit")
     )
     beyond = (
         points.transform_filter("isValid(datum.beyond)")
         .mark_point(shape="triangle-up", filled=True, size=50, opacity=0.6)
         .encode(accuracy, alt.Y("beyond:Q"), color=look["color"])
+        .properties(name="beyond")
     )
     marks = points.mark_point(
         filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7, cursor="pointer"

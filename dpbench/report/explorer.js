@@ -129,7 +129,9 @@
     vegaEmbed(target, { ...spec, datasets }, { mode: "vega-lite", actions: false, renderer: "svg", config: look(),
       tooltip: { theme: dark.matches ? "dark" : "light" } });
 
-  async function draw() {
+  let drawn = Promise.resolve(); // one chart after the other: two at once would share an element
+
+  function draw() {
     const view = state();
     const { shown, missing } = rows(view);
     const biased = view.attack === "best" && !view.every
@@ -138,8 +140,20 @@
     at("shown").textContent = `${shown.length} of ${data.cells.length} cells are shown.${biased}${none}`;
     tabulate(shown, view);
     for (const glyph of form.querySelectorAll(".glyph")) glyph.style.color = colorOf(glyph.dataset.family);
+    drawn = drawn.then(() => chart(shown, view));
+    return drawn;
+  }
+
+  async function chart(shown, view) {
+    if (!shown.length) {
+      at("chart").replaceChildren(make("p", "No cell has a number here.", { class: "quiet" }));
+      return;
+    }
     const top = topOf(shown, view);
-    const { view: drawing } = await embed("#chart", data.scatter[view.measure], { points: shown.map((one) => point(one, view, top)) });
+    const points = shown.map((one) => point(one, view, top)), spec = data.scatter[view.measure];
+    // A layer without a single value has no extent, which Vega warns of.
+    const layer = spec.layer.filter(({ name }) => !name || points.some((one) => one[name] !== null));
+    const { view: drawing } = await embed("#chart", { ...spec, layer }, { points });
     drawing.addEventListener("click", (_, item) => { if (item && item.datum && item.datum.cell) choose(item.datum.cell); });
   }
 

@@ -106,7 +106,7 @@ def unfold(tab):
 def test_points_are_the_cells_and_filters_work(opened, run):
     tab = opened()
     done = run.cells[run.cells["status"] == "done"]
-    assert tab.locator(f"{POINTS}[aria-label^='']").count() >= len(done)
+    assert tab.locator(f"{POINTS}[aria-roledescription='point']").count() >= len(done)
     assert set(numbers(tab)) == set(done["cell"])
     assert "selena (failed: model 3 diverged" in tab.text_content("#shown")
     tab.uncheck("input[name=family][value=dp_sgd]")
@@ -115,6 +115,7 @@ def test_points_are_the_cells_and_filters_work(opened, run):
     assert set(numbers(tab)) == set(rest["cell"])
     tab.click("#none")
     assert numbers(tab) == {}
+    tab.wait_for_selector("text=No cell has a number here.")
     tab.click("#all")
     assert len(numbers(tab)) == len(done)
 
