@@ -124,8 +124,8 @@ def _triple(row: Row, name: str) -> list[float | None] | None:
 
 
 def _number(value: float) -> float | None:
-    """Returns four digits after the point: beyond the intervals, and half the page's size."""
-    return round(float(value), 4) if math.isfinite(value) else None
+    """Returns six digits after the point: rounded again for the eye, they round as all do."""
+    return round(float(value), 6) if math.isfinite(value) else None
 
 
 def _facts(row: Row) -> list[tuple[str, str]]:
@@ -138,10 +138,21 @@ def _facts(row: Row) -> list[tuple[str, str]]:
     return [
         ("guarantee", claim),
         ("train accuracy", _percent(row["train_accuracy"])),
-        ("settings", row["params"]),
+        ("settings", _settings(row["params"])),
         ("what its attackers adapt", "–" if row["defense"] == "none" else adapted),
         ("key", row["key"]),
     ]
+
+
+def _settings(params: str) -> str:
+    """Returns the fields that have a value; the others leave something to the recipe."""
+    stages = json.loads(params or "{}")
+    stages = stages if isinstance(stages, list) else [stages]
+    shown = [
+        ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
+        for fields in stages
+    ]
+    return "; ".join(one or "none" for one in shown)
 
 
 def _percent(value: float) -> str:

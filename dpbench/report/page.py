@@ -42,13 +42,15 @@ class Drawing(NamedTuple):
         name: Name of its files.
         title: The question that it answers.
         caption: How to read it, in plain text.
-        svg: The drawing.
+        image: The drawing, as SVG or PNG.
+        media: `svg+xml` or `png`.
     """
 
     name: str
     title: str
     caption: str
-    svg: bytes
+    image: bytes
+    media: str
 
 
 def page(results: Results, run: Tables, drawings: Sequence[Drawing]) -> str:
@@ -172,11 +174,12 @@ def _stop(message: str) -> str:
 
 def _figure(drawing: Drawing) -> str:
     # As an image the drawing is sealed off: its ids, styles and texts cannot touch the page.
-    data = base64.b64encode(drawing.svg).decode("ascii")
+    data = base64.b64encode(drawing.image).decode("ascii")
+    source = f"data:image/{drawing.media};base64,{data}"
     caption = escape(drawing.caption)
     return (
         f'<figure id="{escape(drawing.name)}">\n<div class="wide">'
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(drawing.title)}"></div>\n'
+        f'<img src="{source}" alt="{escape(drawing.title)}"></div>\n'
         f"<figcaption>{caption}</figcaption>\n</figure>"
     )
 

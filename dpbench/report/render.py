@@ -62,6 +62,10 @@ FIGURES = (
 )
 
 
+LARGEST_SVG = 1_000_000
+"""Bytes beyond which the page shows a figure as PNG."""
+
+
 def render(results: Results, out: Path) -> None:
     """Writes `figures/*.{svg,png,pdf}`, `tables/*.csv`, `tables/*.tex` and `report.html`.
 
@@ -86,10 +90,12 @@ def _write_figures(results: Results, folder: Path) -> list[Drawing]:
             for suffix in ("svg", "png", "pdf"):
                 (folder / f"{kind.name}.{suffix}").unlink(missing_ok=True)
             continue
-        drawings.append(Drawing(kind.name, kind.title, kind.caption, svg_bytes(figure)))
-        _write(folder / f"{kind.name}.svg", drawings[-1].svg)
-        _write(folder / f"{kind.name}.png", png_bytes(figure))
-        _write(folder / f"{kind.name}.pdf", pdf_bytes(figure))
+        files = {"svg": svg_bytes(figure), "png": png_bytes(figure), "pdf": pdf_bytes(figure)}
+        for suffix, content in files.items():
+            _write(folder / f"{kind.name}.{suffix}", content)
+        # Sharp at any size, unless there is so much in it that the page would be all figure.
+        kept = ("svg", "svg+xml") if len(files["svg"]) < LARGEST_SVG else ("png", "png")
+        drawings.append(Drawing(kind.name, kind.title, kind.caption, files[kept[0]], kept[1]))
     return drawings
 
 

@@ -16,7 +16,8 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt-get install chromium)"),
 ]
-STILL = Drawing(HEADLINE, "title", "caption", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+STILL = Drawing(HEADLINE, "title", "caption", SVG, "svg+xml")
 POINTS = "#chart g.mark-symbol path"
 UNREADABLE = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
