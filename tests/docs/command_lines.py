@@ -1,6 +1,5 @@
 """Command lines of the documentation, held against the command line that there is."""
 
-import importlib.util
 import re
 import shlex
 from typing import Any
@@ -35,7 +34,10 @@ def check_words(words: list[str]) -> None:
         assert target in rules, f"make {target}: the Makefile has {', '.join(rules)}"
     elif "-m" in words:
         module = words[words.index("-m") + 1]
-        assert importlib.util.find_spec(module), f"there is no module {module}"
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), (
+            f"there is no module {module}"
+        )
 
 
 def check_quoted(text: str) -> None:

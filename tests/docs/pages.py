@@ -94,7 +94,10 @@ def prose(page: Path) -> str:
 
 
 def indented_code(page: Path) -> list[str]:
-    """Returns the first lines of blocks that are code by indentation alone, outside of lists."""
+    """Returns the first lines of code that `blocks` does not find.
+
+    That is code by indentation alone, outside of lists, and fences that are indented or tildes.
+    """
     lines = ["", *prose(page).splitlines()]
     found, in_list = [], False
     for before, line in pairwise(lines):
@@ -102,7 +105,8 @@ def indented_code(page: Path) -> list[str]:
             in_list = True
         elif line and not line.startswith(" "):
             in_list = False
-        if not in_list and not before.strip() and re.match(r"( {4}|\t)\S", line):
+        by_indentation = not in_list and not before.strip() and re.match(r"( {4}|\t)\S", line)
+        if by_indentation or re.match(r"\s+```|\s*~~~", line):
             found.append(line)
     return found
 

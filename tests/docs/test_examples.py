@@ -94,7 +94,9 @@ def test_a_broken_example_is_noticed(reader, what):
         reader.run(Block(page=ROOT / "README.md", line=1, language=language, text=text + "\n"))
 
 
-@pytest.mark.parametrize("words", ["dpbench rnu x", "dpbench run x --jbos 2", "make gird"])
+@pytest.mark.parametrize(
+    "words", ["dpbench rnu x", "dpbench run x --jbos 2", "make gird", "python -m bench.sped"]
+)
 def test_what_is_not_run_must_still_exist(reader, words):
     block = Block(page=ROOT / "README.md", line=1, language="sh", text=words, not_run="long")
     with pytest.raises(AssertionError):
@@ -115,3 +117,5 @@ def test_a_marker_needs_a_reason(tmp_path):
     assert [block.not_run for block in blocks(page)] == ["slow", None]
     page.write_text("text\n\n    dpbench run default\n\n- item\n\n    of the list\n")
     assert indented_code(page) == ["    dpbench run default"]
+    page.write_text("- item\n\n  ```sh\n  ls\n  ```\n\n~~~\nls\n~~~\n")
+    assert len(indented_code(page)) == 4
