@@ -17,7 +17,9 @@ from dpbench.metrics.paired import Draws, combine, interval, models_needed, simu
 
 WORSE, BETTER, UNRESOLVED = "worse", "better", "not resolvable"
 BEYOND, SHORT = "more accurate", "less accurate"
+COARSE = "strengths too far apart"
 """Verdicts: at the accuracy of the compared cell, it leaks more, less, or that cannot be told.
+It must do so however the baseline bends between two strengths; else these are too far apart.
 Where the baseline is nowhere as inaccurate, or nowhere as accurate, the cell may leak less because
 it learns less (`less accurate`), or more because it learns more (`more accurate`)."""
 
@@ -40,6 +42,9 @@ class Compared:
         rival_leak: Its leak there.
         difference: In leak, paired.
         simultaneous: The same, with an interval that holds for all strengths at once.
+        stricter: The difference to the baseline's strength before, likewise.
+        looser: The difference to its strength after. Between the two lies the difference at equal
+            accuracy, whatever the baseline's course from one strength to the next.
         accuracy_difference: In accuracy where it was read; 0 but at the ends of the baseline.
         equal_leak_difference: In accuracy, where the baseline leaks as much; None for one cell.
         models_needed: Models that would tell such a difference from 0, four times in five.
@@ -58,6 +63,8 @@ class Compared:
     rival_leak: Interval
     difference: Interval
     simultaneous: Interval
+    stricter: Interval
+    looser: Interval
     accuracy_difference: Interval
     equal_leak_difference: Interval | None
     models_needed: float
@@ -86,9 +93,9 @@ class _Pair(NamedTuple):
     rival: Rival
     metric: str
 
-    @property
-    def difference(self) -> Draws:
-        return combine(_minus, self.cell.leaks[self.metric].mean, self.rival.leak)
+    def difference(self, course: str = "leak") -> Draws:
+        """Returns the cell's leak minus the rival's: `leak`, `stricter` or `looser`."""
+        return combine(_minus, self.cell.leaks[self.metric].mean, getattr(self.rival, course))
 
 
 def _minus(first: float, second: float) -> float:
@@ -205,10 +212,12 @@ def _finished(run: Run, cell: Composition) -> bool:
 def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Iterator[Compared]:
     """Yields the results of all strengths against one baseline, which are one family of claims."""
     size = {"models": measurements.models, "examples": measurements.examples}
-    differences = [pair.difference for pair in pairs]
-    for pair, difference, together in zip(
-        pairs, differences, simultaneous(differences, **size), strict=True
-    ):
+    together, stricter, looser = (
+        simultaneous([pair.difference(course) for pair in pairs], **size)
+        for course in ("leak", "stricter", "looser")
+    )
+    for number, pair in enumerate(pairs):
+        difference = pair.difference()
         cell, rival = pair.cell, pair.rival
         leak = cell.leaks[pair.metric]
         apart = interval(combine(_minus, cell.accuracy, rival.accuracy), **size)
@@ -225,11 +234,13 @@ def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Itera
             rival_accuracy=interval(rival.accuracy, **size, lowest=0.0),
             rival_leak=_leak(rival.leak, pair.metric, size),
             difference=interval(difference, **size),
-            simultaneous=together,
+            simultaneous=together[number],
+            stricter=stricter[number],
+            looser=looser[number],
             accuracy_difference=apart,
             equal_leak_difference=equal and interval(combine(_minus, cell.accuracy, equal), **size),
             models_needed=models_needed(difference, **size),
-            verdict=verdict(together, apart),
+            verdict=verdict(together[number], apart, stricter[number], looser[number]),
         )
 
 
@@ -237,13 +248,20 @@ def _leak(draws: Draws, metric: str, size: Mapping[str, int]) -> Interval:
     return interval(draws, **size, lowest=-1.0 if metric == ADVANTAGE else 0.0)
 
 
-def verdict(difference: Interval, accuracy: Interval) -> str:
-    """Returns the word for a difference in leak at a difference in accuracy, both with limits."""
-    if difference.low > 0:
+def verdict(difference: Interval, accuracy: Interval, stricter: Interval, looser: Interval) -> str:
+    """Returns the word for a difference in leak at a difference in accuracy, both with limits.
+
+    Args:
+        difference: In leak, to the baseline at equal accuracy.
+        accuracy: In accuracy to where the baseline was read.
+        stricter: In leak, to the baseline's strength before.
+        looser: In leak, to its strength after.
+    """
+    if looser.low > 0:
         return BEYOND if accuracy.low > 0 else WORSE
-    if difference.high < 0:
+    if stricter.high < 0:
         return SHORT if accuracy.high < 0 else BETTER
-    return UNRESOLVED
+    return COARSE if difference.low > 0 or difference.high < 0 else UNRESOLVED
 
 
 def table(found: Sequence[Compared]) -> pd.DataFrame:

@@ -25,6 +25,9 @@ class Rival(NamedTuple):
         where: Which cell, or between which two.
         accuracy: Its accuracy there.
         leak: Its leak there.
+        stricter: Its leak at the strength before; `leak` itself where it is one cell.
+        looser: Its leak at the strength after. What it leaks there lies between the two, however
+            the line bends.
         equal_leak_accuracy: Its accuracy where it leaks as much as the compared cell; None if it
             has a single strength.
     """
@@ -33,6 +36,8 @@ class Rival(NamedTuple):
     where: str
     accuracy: Draws
     leak: Draws
+    stricter: Draws
+    looser: Draws
     equal_leak_accuracy: Draws | None
 
 
@@ -86,6 +91,8 @@ def frontier_rival(cell: Measured, family: Sequence[Measured], metric: str) -> R
         where=_between([member.label for member in family], point),
         accuracy=read(accuracies, leaks, cell.accuracy, "along"),
         leak=read(accuracies, leaks, cell.accuracy, "value"),
+        stricter=read(accuracies, leaks, cell.accuracy, "stricter"),
+        looser=read(accuracies, leaks, cell.accuracy, "looser"),
         equal_leak_accuracy=read(leaks, accuracies, own, "value") if len(family) > 1 else None,
     )
 
@@ -99,7 +106,8 @@ def _between(labels: list[str], point: Reading) -> str:
 
 def cell_rival(name: str, cell: Measured, metric: str) -> Rival:
     """Returns one cell as a baseline, whatever its accuracy."""
-    return Rival(name, cell.label, cell.accuracy, cell.leaks[metric].mean, None)
+    leak = cell.leaks[metric].mean
+    return Rival(name, cell.label, cell.accuracy, leak, leak, leak, None)
 
 
 def best_rival(cell: Measured, others: Sequence[Measured], metric: str) -> Rival | None:
@@ -120,11 +128,14 @@ def best_rival(cell: Measured, others: Sequence[Measured], metric: str) -> Rival
             return None
         chosen.append(min(able, key=lambda other: other.leaks[metric].folds[fold].value))
     first, second = chosen
+    leak = mean(first.leaks[metric].folds[1], second.leaks[metric].folds[0])
     return Rival(
         name="best other",
         where=" / ".join(dict.fromkeys(other.label for other in chosen)),
         accuracy=mean(first.accuracy, second.accuracy),
-        leak=mean(first.leaks[metric].folds[1], second.leaks[metric].folds[0]),
+        leak=leak,
+        stricter=leak,
+        looser=leak,
         equal_leak_accuracy=None,
     )
 

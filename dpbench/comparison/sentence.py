@@ -3,7 +3,15 @@
 import math
 from collections.abc import Sequence
 
-from dpbench.comparison.compare import BETTER, BEYOND, SHORT, UNRESOLVED, WORSE, Compared
+from dpbench.comparison.compare import (
+    BETTER,
+    BEYOND,
+    COARSE,
+    SHORT,
+    UNRESOLVED,
+    WORSE,
+    Compared,
+)
 from dpbench.comparison.measure import METRICS
 from dpbench.grid.spec import AVERAGE, CANARY
 from dpbench.metrics import Interval
@@ -45,6 +53,12 @@ def _ending(one: Compared, models: int) -> str:
             return f"more than {rival}, which is nowhere as accurate ({apart} less)"
         case verdict if verdict == SHORT:
             return f"less than {rival}, which is nowhere as inaccurate ({apart})"
+        case verdict if verdict == COARSE:
+            return (
+                f"not decided, since {rival} may bend between these strengths: "
+                f"the difference to the stricter is {_points(one.stricter)}, to the looser "
+                f"{_points(one.looser)}; run strengths between them"
+            )
     return f"not resolvable with {models} models{_needed(one.models_needed)}"
 
 

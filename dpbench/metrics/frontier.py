@@ -17,11 +17,16 @@ class Reading(NamedTuple):
         along: Where it was read: as asked, or at the nearer end if that is out of reach.
         position: Index of the strength that reaches it, less the share of the way from there back
             to the one before it.
+        stricter: The value at the strength before; `value` itself on a strength.
+        looser: The value at the strength after. Whatever the course between two strengths, a
+            monotone one stays between these.
     """
 
     value: float
     along: float
     position: float
+    stricter: float
+    looser: float
 
 
 class Frontier:
@@ -47,7 +52,10 @@ class Frontier:
         level = float(np.clip(level, along[0], along[-1]))
         reached = int(np.searchsorted(along, level, side="left"))
         if reached == 0:
-            return Reading(float(values[0]), level, 0.0)
-        back = (along[reached] - level) / (along[reached] - along[reached - 1])
-        value = values[reached] - back * (values[reached] - values[reached - 1])
-        return Reading(float(value), level, float(reached - back))
+            return Reading(float(values[0]), level, 0.0, float(values[0]), float(values[0]))
+        before, after = float(values[reached - 1]), float(values[reached])
+        back = float((along[reached] - level) / (along[reached] - along[reached - 1]))
+        value = after - back * (after - before)
+        # On a strength (back is 0) nothing is left open; level never lies on the one before.
+        stricter = before if back > 0 else after
+        return Reading(value, level, reached - back, stricter, after)

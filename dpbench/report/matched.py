@@ -35,7 +35,8 @@ def matched_numbers(run: Tables) -> pd.DataFrame:
     """Returns one row for each cell without DP-SGD, each measure and each track.
 
     The limits of DP-SGD's leak follow from the limits of all numbers that enter: whenever these
-    hold, and accuracy and leak both grow as the guarantee is relaxed, the leak lies between them.
+    hold, and accuracy and leak both grow as the guarantee is relaxed, the leak lies between them,
+    whatever its course between two strengths.
     They are wide, since they forget that all cells share test examples and memberships;
     `dpbench compare` uses that, and its intervals decide more.
     """
@@ -107,9 +108,10 @@ def _matched(cell: Row, family: pd.DataFrame, accuracy: str, leak: str) -> dict[
     )
     own, leaks = _ends(cell, accuracy), _ends(cell, leak)
     point = Frontier(along[""], values[""]).at(own[0])
-    # The most favourable corner for DP-SGD, and the least: more accurate with less leak.
-    low = Frontier(along["_high"], values["_low"]).at(own[1]).value
-    high = Frontier(along["_low"], values["_high"]).at(own[2]).value
+    # The most favourable corner for DP-SGD, and the least: more accurate with less leak, and a
+    # course from strength to strength that rises as late as it can.
+    low = Frontier(along["_high"], values["_low"]).at(own[1]).stricter
+    high = Frontier(along["_low"], values["_high"]).at(own[2]).looser
     upper = math.ceil(point.position)
     between = dict.fromkeys(family["cell"].iloc[[math.floor(point.position), upper]])
     if own[0] > np.max(along[""]):

@@ -12,6 +12,7 @@ import dpbench
 from dpbench.comparison.compare import (
     BETTER,
     BEYOND,
+    COARSE,
     SHORT,
     UNRESOLVED,
     WORSE,
@@ -185,19 +186,42 @@ LOW, NONE, HIGH = Interval(-2, -3, -1), Interval(0, -1, 1), Interval(2, 1, 3)
 
 
 @pytest.mark.parametrize(
-    ("difference", "accuracy", "word"),
+    ("difference", "accuracy", "stricter", "looser", "word"),
     [
-        (HIGH, NONE, WORSE),
-        (HIGH, LOW, WORSE),
-        (HIGH, HIGH, BEYOND),
-        (LOW, NONE, BETTER),
-        (LOW, HIGH, BETTER),
-        (LOW, LOW, SHORT),
-        (NONE, LOW, UNRESOLVED),
+        (HIGH, NONE, HIGH, HIGH, WORSE),
+        (HIGH, LOW, HIGH, HIGH, WORSE),
+        (HIGH, HIGH, HIGH, HIGH, BEYOND),
+        (LOW, NONE, LOW, LOW, BETTER),
+        (LOW, HIGH, LOW, LOW, BETTER),
+        (LOW, LOW, LOW, LOW, SHORT),
+        (NONE, LOW, HIGH, LOW, UNRESOLVED),
+        (HIGH, NONE, HIGH, NONE, COARSE),
+        (LOW, NONE, NONE, LOW, COARSE),
     ],
 )
-def test_verdicts(difference, accuracy, word):
-    assert verdict(difference, accuracy) == word
+def test_verdicts(difference, accuracy, stricter, looser, word):
+    assert verdict(difference, accuracy, stricter, looser) == word
+
+
+def test_dp_sgd_in_disguise_between_distant_strengths_is_not_called_better(finished):
+    """At epsilon 100 the line from 60 to 160 need not be where DP-SGD is."""
+    (one,) = only(
+        of(finished, "planted_disguise"),
+        rival="dp_sgd",
+        cell="planted_disguise(epsilon=100)",
+        metric="advantage",
+        track="average",
+    )
+    assert one.looser.value < one.difference.value < one.stricter.value
+    assert one.looser.low < 0 < one.stricter.high
+    assert one.verdict in (UNRESOLVED, COARSE)
+
+
+def test_a_difference_that_hangs_on_the_course_between_strengths_says_so(finished):
+    one = only(of(finished, "planted_disguise"), rival="dp_sgd")[0]
+    text = sentence(dataclasses.replace(one, verdict=COARSE), models=16)
+    assert "not decided, since DP-SGD may bend between these strengths" in text
+    assert "run strengths between them" in text
 
 
 def test_a_difference_that_is_not_resolved_says_how_many_models_would(finished):

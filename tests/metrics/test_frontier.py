@@ -72,3 +72,19 @@ def test_more_accuracy_never_leaks_less(pairs, first, second):
     frontier = Frontier(along, values)
     low, high = sorted((first, second))
     assert frontier.at(low).value <= frontier.at(high).value + 1e-12
+
+
+@given(PAIRS, st.floats(-0.5, 1.5))
+def test_the_neighbours_hold_the_reading_whatever_the_course(pairs, level):
+    along, values = (np.array(column) for column in zip(*pairs, strict=True))
+    point = Frontier(along, values).at(level)
+    assert point.stricter - 1e-12 <= point.value <= point.looser + 1e-12
+
+
+def test_on_a_strength_and_beyond_the_ends_nothing_is_left_open():
+    frontier = Frontier(np.array([0.7, 0.8]), np.array([0.1, 0.3]))
+    for level in (0.6, 0.7, 0.8, 0.9):
+        point = frontier.at(level)
+        assert point.stricter == point.value == point.looser
+    between = frontier.at(0.75)
+    assert (between.stricter, between.looser) == (0.1, 0.3)
