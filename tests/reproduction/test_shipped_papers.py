@@ -179,7 +179,6 @@ def test_grids_say_what_they_ask_and_what_they_cost(name):
         text = find_grid(variant.of if variant else grid).read_text(encoding="utf-8")
         header = text[: text.index("\nname:")]
         assert header.startswith("# ")
-        assert "?" in header
         assert "Cost:" in header
         assert "Command:" in header
 

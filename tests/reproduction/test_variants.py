@@ -48,7 +48,10 @@ def test_other_names_are_shipped_grids(tmp_path):
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
-        (SMOKE | {"population": {"pol": 3}}, "variants.smoke-adult.population: unknown key 'pol'"),
+        (
+            SMOKE | {"population": {"pol": 3}},
+            "variants.smoke-adult.population.pol: unknown key 'pol'",
+        ),
         (SMOKE | {"recipe": {"lr": "fast"}}, "variants.smoke-adult.recipe.lr: 'fast' is not valid"),
         (SMOKE | {"of": "smoky"}, "smoky: no such grid file"),
     ],
