@@ -30,6 +30,8 @@ def reproduce(
     from dpbench.reproduction.judge import judge
     from dpbench.reproduction.measured import Numbers
     from dpbench.reproduction.page import page, table
+    from dpbench.reproduction.simulated import simulate
+    from dpbench.reproduction.variants import grid_of
 
     papers = find_papers(paper)
     try:
@@ -38,20 +40,22 @@ def reproduce(
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     judged, failures = {}, []
     for one in papers:
-        runs: dict[str, Any] = {}
+        numbers: dict[str, Any] = {name: simulate(name) for name in one.simulations}
+        origins = {name: "simulated anew for this page" for name in one.simulations}
         missing: dict[str, UserError] = {}
         for grid in one.grids:
             try:
-                run, failed = _run(grid, out, workers=workers, device=device, data_dir=data_dir)
+                run, failed = _run(
+                    grid_of(one, grid), out, workers=workers, device=device, data_dir=data_dir
+                )
             except UserError as error:
                 missing[grid] = error  # its data are not here, say: the other grids can still run
                 failures.append((grid, str(error)))
                 continue
-            runs[grid] = run
+            numbers[grid] = Numbers(run)
+            origins[grid] = f"{run.command}, run {run.key[:16]}"
             failures += failed
-        numbers = {name: Numbers(run) for name, run in runs.items()}
         judged[one.name] = judge(one, functools.partial(_found, numbers, missing))
-        origins = {name: f"{run.command}, run {run.key[:16]}" for name, run in runs.items()}
         text = page(one, judged[one.name], origins=origins)
         (out / f"{one.name}.md").write_text(text, encoding="utf-8")
         _show(one.name, judged[one.name])
@@ -70,21 +74,19 @@ def _found(numbers: Mapping[str, Any], missing: Mapping[str, UserError], name: s
 
 
 def _run(
-    grid: str, out: Path, *, workers: int | None, device: str, data_dir: Path | None
+    grid: Any, out: Path, *, workers: int | None, device: str, data_dir: Path | None
 ) -> tuple[Any, list[tuple[str, str]]]:
     import torch
 
     from dpbench.cli.execute import execute
     from dpbench.grid.job import Context
     from dpbench.grid.run import load
-    from dpbench.grid.shipped import find_grid
-    from dpbench.grid.spec import read_grid
     from dpbench.grid.store import Store
 
     torch.set_num_threads(1)
-    folder = out / grid
+    folder = out / grid.name
     context = Context(
-        grid=read_grid(find_grid(grid)),
+        grid=grid,
         store=Store(folder / "store"),
         device=device,
         data_dir=data_dir,

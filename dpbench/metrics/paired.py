@@ -76,15 +76,22 @@ class Resampling:
             np.asarray(correct.mean(0) @ self._tests / tests, dtype=np.float64),
         )
 
-    def advantage(self, scores: Floats, members: Bools, models: NDArray[np.int64]) -> Draws:
+    def advantage(
+        self,
+        scores: Floats,
+        members: Bools,
+        models: NDArray[np.int64],
+        source: Floats | None = None,
+    ) -> Draws:
         """Returns TPR - FPR of some models, at thresholds best on the other fold of models.
 
         Args:
             scores: `(M, n)`.
             members: `(M, n)`.
             models: Numbers of the models that count.
+            source: `(M, n)` scores on which the thresholds are chosen; None takes `scores`.
         """
-        curves = fold_curves(rank(scores, members), scores.shape[1])
+        curves = fold_curves(rank(scores if source is None else source, members), scores.shape[1])
         decisions, bits = decide(scores[models], models, curves), members[models]
         return Draws(
             *(
@@ -108,6 +115,29 @@ class Resampling:
             for axis, weights in enumerate((self._models[models], self._examples))
         ]
         return [Draws(*values) for values in zip(*axes, strict=True)]
+
+    def top_precision(self, scores: Floats, members: Bools, share: float) -> Draws:
+        """Returns what part of the highest scores of all models are members'.
+
+        Args:
+            scores: `(M, n)`.
+            members: `(M, n)`.
+            share: What part of all scores counts as the highest, with all that tie with the last
+                of them. The threshold is the sample's, in every replicate.
+        """
+        ranked = np.sort(scores, axis=None)[::-1]
+        named = scores >= ranked[max(1, round(share * ranked.size)) - 1]
+        counts = [
+            [np.count_nonzero(cells, axis=1 - axis) @ weights for cells in (named & members, named)]
+            for axis, weights in enumerate((self._models, self._examples))
+        ]
+        # A replicate without any of these examples takes the sample's.
+        return Draws(
+            *(
+                np.where(all_ > 0, found / np.maximum(all_, 1), found[0] / all_[0])
+                for found, all_ in counts
+            )
+        )
 
 
 def interval(

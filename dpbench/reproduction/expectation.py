@@ -1,9 +1,9 @@
 """An expectation file: what a paper reported, at which scale we run, and what must hold there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ Metric = Literal[
     "auc",
     "tpr_at_fpr_0.01",
     "tpr_at_fpr_0.001",
+    "precision_of_top_0.01",
     "test_accuracy",
     "train_accuracy",
 ]
@@ -30,7 +31,8 @@ class Measure(Settings):
     Attributes:
         grid: The grid, by name.
         cell: The cell's id.
-        metric: Which number. The accuracies are the cell's and need no attack.
+        metric: Which number. The accuracies are the cell's and need no attack;
+            `precision_of_top_0.01` is how many of the highest hundredth of scores are members'.
         attack: The attack's id as the grid's plan shows it: its name, and the fields that differ
             from the defaults.
         knowledge: `adaptive` or `static`.
@@ -72,8 +74,8 @@ class Ordering(Settings):
     Attributes:
         claim: The statement.
         source: Where it stands, with its provenance code.
-        more: What is larger,
-        than: than what: a number of a run, or a constant.
+        more: What is larger: a number of a run, or a constant, such as a bound,
+        than: than what: likewise. One of the two must be a number of a run.
         factor: `than` is multiplied by this first.
         margin: How much larger it must be at least; negative where nearly as large is enough.
         because: Why it does not hold here, if it is known not to; with the evidence.
@@ -81,7 +83,7 @@ class Ordering(Settings):
 
     claim: str
     source: str
-    more: Measure
+    more: Measure | float
     than: Measure | float
     factor: float = 1.0
     margin: float = 0.0
@@ -99,6 +101,21 @@ class NotAttempted(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant(Settings):
+    """A shipped grid on other data, or trained otherwise.
+
+    Attributes:
+        of: The shipped grid.
+        population: Fields of its population that are replaced.
+        recipe: Fields of its recipe that are replaced.
+    """
+
+    of: str
+    population: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Paper(Settings):
     """One paper.
 
@@ -106,7 +123,9 @@ class Paper(Settings):
         name: Names its page.
         citation: Authors, title, place and year.
         scale: What is smaller or different here, in plain words.
-        grids: The grids that it needs.
+        grids: The grids that it needs: shipped ones, and names of its variants.
+        variants: Grids that differ from a shipped one in a few fields, by name.
+        simulations: Games that are simulated, by name; their numbers are read like a grid's.
         reported: Numbers.
         orderings: Statements.
         not_attempted: The rest.
@@ -115,7 +134,9 @@ class Paper(Settings):
     name: str
     citation: str
     scale: str
-    grids: tuple[str, ...]
+    grids: tuple[str, ...] = ()
+    variants: dict[str, Variant] = field(default_factory=dict)
+    simulations: tuple[str, ...] = ()
     reported: tuple[Reported, ...] = ()
     orderings: tuple[Ordering, ...] = ()
     not_attempted: tuple[NotAttempted, ...] = ()
@@ -125,25 +146,39 @@ def read_paper(path: Path) -> Paper:
     """Reads an expectation file.
 
     Raises:
-        UserError: A key is unknown, missing or not valid, or a number is of a grid not listed.
+        UserError: A key is unknown, missing or not valid, a number is of a grid not listed, a
+            variant is not used, or a statement compares two constants.
     """
     paper = Paper.parse(read_document(path), where=str(path))
-    for measure in _measures(paper):
-        if measure.grid not in paper.grids:
+    for measure in measures_of(paper):
+        if measure.grid not in (*paper.grids, *paper.simulations):
             raise UserError(
                 f"{path}: grid '{measure.grid}' is not in the paper's grids",
-                allowed=", ".join(paper.grids),
+                allowed=", ".join((*paper.grids, *paper.simulations)),
+            )
+    for name in paper.variants:
+        if name not in paper.grids:
+            raise UserError(
+                f"{path}: variant '{name}' is not in the paper's grids",
+                next_step=f"add {name} to grids, or remove the variant",
+            )
+    for one in paper.orderings:
+        if not isinstance(one.more, Measure) and not isinstance(one.than, Measure):
+            raise UserError(
+                f"{path}: '{one.claim}' compares two constants",
+                next_step="write {grid: ..., cell: ..., metric: ...} for more or for than",
             )
     return paper
 
 
-def _measures(paper: Paper) -> Iterable[Measure]:
+def measures_of(paper: Paper) -> Iterable[Measure]:
+    """Yields every number of a run that a paper's lines are about."""
     for one in paper.reported:
         yield one.ours
     for other in paper.orderings:
-        yield other.more
-        if isinstance(other.than, Measure):
-            yield other.than
+        for side in (other.more, other.than):
+            if isinstance(side, Measure):
+                yield side
 
 
 def list_papers() -> dict[str, Path]:

@@ -1,16 +1,25 @@
 """Verdicts on published numbers and statements, each from a run."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dpbench.errors import UserError
 from dpbench.metrics import Interval
 from dpbench.reproduction.expectation import Measure, Ordering, Paper, Reported
-from dpbench.reproduction.measured import Numbers
 
 MATCH, DIFFERS, SHOWN = "match", "differs", "miniature"
 HOLDS, FAILS, OPEN = "ordering holds", "ordering fails", "not resolvable"
 MISSING = "no result"
+
+
+class Numbers(Protocol):
+    """What a run, or a simulated game, tells: numbers, and differences on the same draws."""
+
+    def of(self, measure: Measure) -> Interval:
+        """Returns a number with its 95 % interval."""
+
+    def difference(self, more: Measure, than: Measure, factor: float) -> Interval:
+        """Returns `more - factor * than`."""
 
 
 class Judged(NamedTuple):
@@ -38,7 +47,7 @@ def judge(paper: Paper, numbers: Callable[[str], Numbers]) -> list[Judged]:
 
     Args:
         paper: What it reported.
-        numbers: The run of a grid, by the grid's name.
+        numbers: The numbers of a grid or of a simulation, by its name.
     """
     lines = []
     for one in paper.reported:
@@ -69,20 +78,13 @@ def _reported(one: Reported, numbers: Numbers) -> Judged:
 
 
 def _ordering(statement: Ordering, numbers: Callable[[str], Numbers]) -> Judged:
-    more, than = statement.more, statement.than
-    ours = numbers(more.grid)
-    first = ours.of(more)
-    if isinstance(than, Measure):
-        if than.grid == more.grid and than.track == more.track:
-            gap = ours.difference(more, than, statement.factor)
-        else:
-            gap = _apart(first, numbers(than.grid).of(than), statement.factor)
-        beside = _number(numbers(than.grid).of(than))
-    else:
-        limit = than * statement.factor
-        gap = Interval(*(bound - limit for bound in first))
-        beside = f"{than:g}"
-    text = f"{_number(first)} against {beside}; difference {_number(gap)}"
+    sides = [_side(one, numbers) for one in (statement.more, statement.than)]
+    gap = _gap(statement, *sides, numbers)
+    shown = [
+        _number(value) if isinstance(one, Measure) else f"{value.value:g}"
+        for one, value in zip((statement.more, statement.than), sides, strict=True)
+    ]
+    text = f"{shown[0]} against {shown[1]}; difference {_number(gap)}"
     if statement.factor != 1:
         text += f" with the second times {statement.factor:g}"
     if gap.low >= statement.margin:
@@ -91,6 +93,24 @@ def _ordering(statement: Ordering, numbers: Callable[[str], Numbers]) -> Judged:
         verdict = FAILS if gap.high < statement.margin else OPEN
     note = statement.because if verdict == FAILS else ""
     return Judged(statement.claim, statement.source, "", text, verdict, note)
+
+
+def _side(one: Measure | float, numbers: Callable[[str], Numbers]) -> Interval:
+    return numbers(one.grid).of(one) if isinstance(one, Measure) else Interval(one, one, one)
+
+
+def _gap(
+    statement: Ordering, first: Interval, second: Interval, numbers: Callable[[str], Numbers]
+) -> Interval:
+    """Returns the difference: paired where both numbers are of one run and one track."""
+    more, than = statement.more, statement.than
+    if (
+        isinstance(more, Measure)
+        and isinstance(than, Measure)
+        and (more.grid, more.track) == (than.grid, than.track)
+    ):
+        return numbers(more.grid).difference(more, than, statement.factor)
+    return _apart(first, second, statement.factor)
 
 
 def _apart(first: Interval, second: Interval, factor: float) -> Interval:

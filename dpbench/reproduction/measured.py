@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import UserError
+from dpbench.grid.evaluate_job import EvaluateJob
 from dpbench.grid.run import Run
 from dpbench.metrics import Interval
 from dpbench.metrics.paired import Draws, Resampling, combine, interval
@@ -62,16 +63,18 @@ class Numbers:
         )
         if measure.metric in _CELL_METRICS:
             return self._accuracy(measure, models, resampling), (models, examples)
-        scores, members = self._scores(measure)
-        scores, members = scores[:models, :examples], members[:models, :examples]
+        scores, members = (part[:models, :examples] for part in self._scores(measure))
         rows = np.arange(models)
         match measure.metric:
-            case "advantage":
-                draws = resampling.advantage(scores, members, rows)
-            case "balanced_accuracy":
-                draws = combine(lambda a: (1 + a) / 2, resampling.advantage(scores, members, rows))
+            case "advantage" | "balanced_accuracy":
+                source = self._source(measure)[:models, :examples]
+                draws = resampling.advantage(scores, members, rows, source)
+                if measure.metric == "balanced_accuracy":
+                    draws = combine(lambda a: (1 + a) / 2, draws)
             case "auc":
                 (draws,) = resampling.curve(scores, members, rows, [])
+            case "precision_of_top_0.01":
+                draws = resampling.top_precision(scores, members, 0.01)
             case metric:
                 fpr = float(metric.removeprefix("tpr_at_fpr_"))
                 _, draws = resampling.curve(scores, members, rows, [fpr])
@@ -93,3 +96,13 @@ class Numbers:
         return self._run.scores(
             measure.cell, measure.attack, measure.knowledge, track=measure.track
         )
+
+    def _source(self, measure: Measure) -> NDArray[np.floating]:
+        """Returns the scores that the attack's thresholds come from: its own shadows'."""
+        for row in self._run.cell(measure.cell, measure.track).rows:
+            if row.attack is None or not isinstance(row.evaluate, EvaluateJob):
+                continue
+            if (row.attack.label(), row.knowledge) == (measure.attack, measure.knowledge):
+                context = self._run.context.on(measure.track)
+                return context.store.array(row.evaluate.source, "scores")
+        return self._scores(measure)[0]

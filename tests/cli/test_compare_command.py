@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,15 +160,44 @@ def test_a_paper_is_run_and_judged(folder):
     papers.mkdir()
     (papers / "tiny-paper.yaml").write_text(json.dumps(GRID | {"name": "tiny-paper"}))
     ours = {"grid": "tiny-paper", "cell": "none", "metric": "test_accuracy"}
+    other = ours | {"grid": "tiny-short"}
+    game = {"grid": "naive-bayes", "cell": "naive Bayes", "metric": "balanced_accuracy"}
     expected = {
         "name": "mine",
         "citation": "Me 2026",
         "scale": "tiny",
-        "grids": ["tiny-paper"],
-        "reported": [{"what": "accuracy", "value": 0.5, "source": "T", "ours": ours, "within": 1}],
+        "grids": ["tiny-paper", "tiny-short", "tiny-cifar"],
+        "variants": {
+            "tiny-short": {"of": "tiny-paper", "recipe": {"epochs": 1}},
+            "tiny-cifar": {"of": "tiny-paper", "population": {"dataset": "cifar10"}},
+        },
+        "simulations": ["naive-bayes"],
+        "reported": [
+            {"what": "accuracy", "value": 0.5, "source": "T", "ours": ours, "within": 1},
+            {
+                "what": "pictures",
+                "value": 0.5,
+                "source": "T",
+                "ours": ours | {"grid": "tiny-cifar"},
+            },
+        ],
+        "orderings": [
+            {"claim": "a bound", "source": "T", "more": 1, "than": other, "margin": -1},
+            {"claim": "a game", "source": "T", "more": game | {"attack": "bayes_wb"}, "than": 0.5},
+        ],
     }
     (papers / "mine.expect.yaml").write_text(json.dumps(expected))
-    made = run("reproduce", "mine", cwd=folder)
-    assert made.returncode == 0, made.stderr
-    assert "match" in made.stdout
-    assert "| accuracy | T | 0.5 |" in (folder / "results/paper/mine.md").read_text()
+    made = run("reproduce", "mine", "--data-dir", str(folder), cwd=folder)
+    assert made.returncode == 1  # a grid's data are missing: said, and the others run
+    assert "failed: tiny-cifar: cifar10" in made.stderr
+    page = (folder / "results/paper/mine.md").read_text()
+    assert "| accuracy | T | 0.5 |" in page
+    verdicts = dict(
+        re.findall(r"^\| ([a-z ]+) \| T \|.*\| ([a-z ]+) \|[^|]*\|$", page, re.MULTILINE)
+    )
+    assert verdicts == {
+        "accuracy": "match",
+        "pictures": "no result",
+        "a bound": "ordering holds",
+        "a game": "ordering holds",
+    }

@@ -88,6 +88,28 @@ def test_replicates_of_an_advantage_are_counted():
         assert draws.examples[replicate] == pytest.approx(found[1], abs=1e-6)
 
 
+def test_precision_among_the_highest_scores():
+    scores, members = game()
+    draws = resampling().top_precision(scores, members, 0.05)
+    highest = np.argsort(scores, axis=None)[::-1][: round(0.05 * M * N)]
+    named = np.isin(np.arange(M * N), highest).reshape(M, N)
+    assert draws.value == pytest.approx(members[named].mean())
+    by_model, by_example, _ = weights()
+    for replicate in (0, 1, R):
+        for found, table in (
+            (draws.models[replicate], by_model[:, replicate][:, None] * named),
+            (draws.examples[replicate], by_example[:, replicate][None] * named),
+        ):
+            assert found == pytest.approx((table * members).sum() / table.sum())
+
+
+def test_all_that_tie_with_the_last_of_the_highest_count():
+    scores, members = np.zeros((M, N)), np.ones((M, N), bool)
+    scores[0, 0], members[1:] = 1, False
+    found = resampling().top_precision(scores, members, 0.001)
+    assert found.value == pytest.approx(1 / M)  # 4 of 3,600 are wanted, and 3,599 tie
+
+
 def test_a_cell_does_not_differ_from_itself():
     scores, members = game()
     rows = np.arange(0, M, 2)

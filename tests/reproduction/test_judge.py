@@ -14,8 +14,6 @@ from dpbench.reproduction.expectation import (
     Ordering,
     Paper,
     Reported,
-    find_papers,
-    list_papers,
     read_paper,
 )
 from dpbench.reproduction.judge import (
@@ -91,6 +89,16 @@ def test_a_constant_is_compared_with_the_interval_itself():
     assert verdicts(paper(orderings=(one,)), Known({"large": Interval(1.2, 1.1, 1.3)})) == [HOLDS]
 
 
+@pytest.mark.parametrize(("bound", "verdict"), [(0.7, HOLDS), (0.5, OPEN), (0.3, FAILS)])
+def test_a_bound_may_stand_on_the_larger_side(bound, verdict):
+    one = Ordering(claim="c", source="s", more=bound, than=SMALL)
+    (line,) = judge(paper(orderings=(one,)), lambda name: Known({"small": Interval(0.5, 0.4, 0.6)}))
+    assert line.verdict == verdict
+    assert line.ours.startswith(
+        f"{bound:g} against 0.500 [0.400, 0.600]; difference {bound - 0.5:.3f}"
+    )
+
+
 def test_runs_of_their_own_are_independent():
     other = Measure(grid="h", cell="small", metric="advantage", attack="malt")
     one = Ordering(claim="c", source="s", more=LARGE, than=other, factor=2)
@@ -129,6 +137,23 @@ def test_numbers_are_those_of_the_tables(numbers, metric):
     found = numbers.of(number("none", metric))
     assert found.value == pytest.approx(row[metric], abs=2e-3 if metric == "auc" else 1e-6)
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("cell", ["none", "l2(weight_decay=0.01)", "label_only"])
+@pytest.mark.parametrize("attack", ["gap", "malt", "lira"])
+def test_static_attackers_keep_their_own_thresholds(numbers, cell, attack):
+    rows = numbers._run.attacks
+    picked = (rows["cell"] == cell) & (rows["attack"] == attack) & (rows["knowledge"] == "static")
+    (table_value,) = rows.loc[picked, "advantage"]
+    one = Measure(grid="tiny", cell=cell, metric="advantage", attack=attack, knowledge="static")
+    assert numbers.of(one).value == pytest.approx(table_value, abs=1e-6)
+
+
+def test_precision_among_the_highest_scores(numbers):
+    scores, members = numbers._run.scores("none", "lira")
+    highest = np.argsort(scores, axis=None)[::-1][: round(0.01 * scores.size)]
+    found = numbers.of(number("none", "precision_of_top_0.01", "lira"))
+    assert found.value == pytest.approx(members.ravel()[highest].mean())
 
 
 def test_accuracies_are_those_of_the_tables(numbers):
@@ -198,25 +223,6 @@ def test_an_expectation_file_is_read(tmp_path):
 def test_a_wrong_expectation_file_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         read_paper(write(tmp_path, **changes))
-
-
-def test_the_shipped_papers_are_sound():
-    """Every number points at a cell and an attack that its grid has."""
-    from dpbench.grid.shipped import find_grid
-    from dpbench.grid.spec import read_grid
-
-    assert len(list_papers()) >= 2
-    for one in find_papers(None):
-        grids = {name: read_grid(find_grid(name)) for name in one.grids}
-        measures = [line.ours for line in one.reported]
-        measures += [side for line in one.orderings for side in (line.more, line.than)]
-        for measure in measures:
-            if isinstance(measure, Measure):
-                grid = grids[measure.grid]
-                assert measure.cell in {cell.label for cell in grid.cells}, measure
-                attacks = {attack.label() for attack in grid.attacks} | {None}
-                assert measure.attack in attacks, measure
-                assert measure.track in grid.tracks, measure
 
 
 def test_replicates_are_finite(numbers):
