@@ -31,7 +31,8 @@ NO_SCRIPT = (
 MATCHED = (
     "Read off between neighbouring strengths of DP-SGD. The limits follow from those of all the "
     "numbers that enter, allow any course between two strengths, and forget that all cells share "
-    "test examples and memberships: they are wide. dpbench compare DIR --defense NAME pairs the cells, and tells more of them apart."
+    "test examples and memberships: they are wide. dpbench compare DIR --defense NAME pairs the "
+    "cells, and tells more of them apart."
 )
 
 
