@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from dpbench.errors import UserError
 from dpbench.grid import runner
 from dpbench.grid.job import Context
 from dpbench.progress import RunProgress
@@ -57,6 +58,7 @@ def followed(context: Context, folder: Path, err: Console) -> Iterator[RunProgre
 
     Raises:
         Exit: 130, interrupted; nothing is lost.
+        UserError: The disk is full, say.
     """
     try:
         with RunProgress(err, folder, context.store) as progress:
@@ -64,3 +66,8 @@ def followed(context: Context, folder: Path, err: Console) -> Iterator[RunProgre
     except KeyboardInterrupt:
         err.print("interrupted: nothing is lost, the same command goes on from here")
         raise typer.Exit(130) from None
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror}",
+            next_step="nothing is lost: mend it, and the same command goes on from here",
+        ) from None

@@ -18,7 +18,7 @@ def merge(
     data_dir: DataOption = None,
 ) -> None:
     """Take in the results of other stores of a grid, verify them, and write the tables."""
-    from dpbench.cli.collect import collect_folder
+    from dpbench.cli.collect import write_results
     from dpbench.grid.folder import open_run
     from dpbench.grid.merge import merge as merge_stores
     from dpbench.grid.merge import open_store
@@ -26,10 +26,10 @@ def merge(
 
     context = open_run(folder, data_dir=data_dir, plugins=plugin or ())
     stores = [open_store(other) for other in others]
-    jobs = make_plan(context).jobs
+    plan = make_plan(context)
     context.store.create()
-    merged = merge_stores(jobs, context.store, stores)
-    left = len(jobs.keys() - context.store.finished() - context.store.failures())
+    merged = merge_stores(plan.jobs, context.store, stores)
+    left = len(plan.jobs.keys() - context.store.finished() - context.store.failures())
     screen = console()
     screen.print(
         f"{merged.adopted} results came in, {merged.present} were here already, "
@@ -40,4 +40,4 @@ def merge(
     if left:
         again = f"dpbench run {folder}/grid.yaml --out {folder}"
         screen.print(f"{left} jobs have no result: {again}", markup=False, soft_wrap=True)
-    collect_folder(folder, plugin, data_dir)
+    write_results(context, plan, folder)

@@ -1,5 +1,7 @@
 """`dpbench worker`: a machine that shares a run's folder works on the run."""
 
+from typing import Annotated
+
 import typer
 from rich.console import Console
 
@@ -7,7 +9,6 @@ from dpbench.cli.options import (
     DataOption,
     DeviceOption,
     FolderArgument,
-    JobsOption,
     PluginOption,
     TimeoutOption,
 )
@@ -15,7 +16,9 @@ from dpbench.cli.options import (
 
 def worker(
     folder: FolderArgument,
-    workers: JobsOption = 1,
+    workers: Annotated[
+        int, typer.Option("-j", "--jobs", min=1, help="Processes of this machine.")
+    ] = 1,
     device: DeviceOption = "cpu",
     plugin: PluginOption = None,
     data_dir: DataOption = None,
@@ -39,7 +42,7 @@ def worker(
     context.store.create()
     err = Console(stderr=True)
     err.print(f"{context.grid.name}: {len(plan.jobs)} jobs in {folder}", markup=False)
-    crew = Crew(workers=workers or 1, job_timeout=job_timeout, plugins=plugins)
+    crew = Crew(workers=workers, job_timeout=job_timeout, plugins=plugins)
     with followed(context, folder, err) as progress:
         board = runner.work_off(context, plan, folder, crew, report=progress)
     failures = [failure for key in board.failed if (failure := context.store.failure(key))]

@@ -69,10 +69,10 @@ class Board(Generic[_J]):
 
     def is_ready(self, job: _J) -> bool:
         """Tells whether everything the job reads exists."""
-        settled = self.finished
-        if job.tolerant:
-            settled = settled | self.failed | self.blocked
-        return settled.issuperset(job.parents)
+        if not job.tolerant:
+            return self.finished.issuperset(job.parents)
+        settled = (self.finished, self.failed, self.blocked)
+        return all(any(parent in keys for keys in settled) for parent in job.parents)
 
 
 def blocked_by(failed: Set[str], jobs: Iterable[Planned]) -> set[str]:

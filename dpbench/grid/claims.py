@@ -70,7 +70,8 @@ class Claims:
             yield True
         finally:
             done.set()
-            beat.join()
+            if beat.ident is not None:
+                beat.join()
             self.drop(claim)
 
     def owned_by(self, pid: int) -> list[Claim]:

@@ -78,11 +78,12 @@ def find_garbage(folder: Path, keep: Set[str]) -> list[Garbage]:
             f"{where} is on a job that this grid does not have ({key})",
             next_step="wait until it ends; perhaps it runs another version of the grid",
         )
+    now = claims.now()
     found = [*_records(store, keep), *((path, "claim of a dead process") for path in claims.dead())]
     for path in (*_inside(store.root / "tmp"), *_inside(folder)):
         ours = path.parent != folder or _TEMPORARY.fullmatch(path.name)
         held = path.name.split(".")[0] in alive
-        if ours and not held and claims.now() - _newest(path) > _MOST_SECONDS:
+        if ours and not held and now - _newest(path) > _MOST_SECONDS:
             found.append((path, "half-written"))
     return [Garbage(path, what, _size(path)) for path, what in found]
 

@@ -122,11 +122,12 @@ def _verified(stores: Sequence[Store], valid: Sequence[Set[str]]) -> dict[str, S
 
 
 def _conflict(key: str, first: Store, second: Store) -> UserError:
-    label = first.record(key)["label"]
+    label = first.record(key).get("label", key)
     ways = []
     for store in (first, second):
-        measured = store.record(key)["measured"]
-        ways.append(f"{store.folder(key)} (torch {measured['torch']}, {measured['device']})")
+        measured = store.record(key).get("measured", {})
+        made = f"torch {measured.get('torch', '?')}, {measured.get('device', '?')}"
+        ways.append(f"{store.folder(key)} ({made})")
     return UserError(
         f"two results of one job, '{label}': {' and '.join(ways)}",
         allowed="stores computed with the same versions on the same kind of processor",

@@ -79,6 +79,10 @@ def test_the_resolved_document_reads_back_as_the_same_grid(tmp_path):
         ({"attacks": ["liar"]}, "unknown attack 'liar'.*did you mean 'lira'"),
         ({"attacks": ["gap", "gap"]}, "gap appears twice"),
         ({"attacks": {"all_but": ["liar"]}}, r"all_but\[0\]: unknown attack 'liar'.*'lira'"),
+        (
+            {"attacks": {"all_but": [["gap"]]}},
+            r"all_but\[0\]: \['gap'\] is not a name",
+        ),
         ({"attacks": {"but": []}}, r"all, or \{all_but"),
         ({"attacks": {"all_but": "gap"}}, "attacks.all_but: 'gap' is not valid.*a list"),
         ({"models": 0}, "models: 0 is not valid.*at least 2"),
