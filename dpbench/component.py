@@ -112,9 +112,11 @@ def load_entry_points() -> None:
             register(point.load())
 
 
-def find(kind: str, name: str, *, where: str) -> type[Component]:
+def find(kind: str, name: object, *, where: str) -> type[Component]:
     """Returns the registered class, or explains which names exist."""
     registry = REGISTRIES[kind]
+    if not isinstance(name, str):
+        raise UserError(f"{where}: {name!r} is not a name", next_step=f"dpbench list {kind}s")
     if name not in registry:
         raise UserError(
             f"{where}: unknown {kind} '{name}'",

@@ -1,25 +1,35 @@
 """Live progress: a bar on a terminal, plain lines in a log."""
 
 import time
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dpbench.grid.worker import Board
+from dpbench.grid.board import Board
+from dpbench.grid.snapshot import write_progress
+from dpbench.grid.store import Store
 
-_LINE_SECONDS = 15.0
+_LINE_SECONDS, _FILE_SECONDS = 15.0, 1.0
 
 
 class RunProgress:
-    """Follows a board of jobs; the time left is estimated from the nominal cost of what is open."""
+    """Follows a board of jobs; the time left is estimated from the nominal cost of what is open.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    Args:
+        console: Where people read.
+        folder: The run's folder, for its progress file.
+        store: The run's store.
+    """
+
+    def __init__(self, console: Console, folder: Path, store: Store) -> None:
+        self._console, self._folder, self._store = console, folder, store
         self._start = time.monotonic()
         self._first: float | None = None
-        self._last_line = 0.0
+        self._last_line = self._last_file = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -46,15 +56,16 @@ class RunProgress:
         """Ends the display."""
         self._bar.stop()
 
-    def __call__(self, board: Board) -> None:
+    def __call__(self, board: Board[Any]) -> None:
         """Shows the state of the board."""
         open_jobs = board.open
         left = sum(job.seconds for job in open_jobs)
         if self._first is None:
             self._first = left
+        seconds = self._seconds_left(left)
+        self._write(board, seconds)
         total, done = len(board.jobs), len(board.jobs) - len(open_jobs)
-        stage = open_jobs[0].kind if open_jobs else "done"
-        estimate = self._estimate(left)
+        stage, estimate = open_jobs[0].kind if open_jobs else "done", spoken(seconds)
         self._bar.update(self._task, total=total, completed=done, description=stage, left=estimate)
         if self._console.is_terminal:
             return
@@ -65,13 +76,25 @@ class RunProgress:
             elapsed = f"{now - self._start:.0f} s"
             self._console.print(f"{done}/{total} jobs{failed}, {elapsed}, {estimate or stage}")
 
-    def _estimate(self, left: float) -> str:
-        """Says how long the rest takes at the speed so far."""
+    def _write(self, board: Board[Any], seconds: float | None) -> None:
+        now = time.monotonic()
+        if board.open and now - self._last_file < _FILE_SECONDS:
+            return
+        self._last_file = now
+        with suppress(OSError):  # a full disk stops workers soon enough, and they say so
+            write_progress(board, self._store, self._folder, seconds_left=seconds)
+
+    def _seconds_left(self, left: float) -> float | None:
+        """Returns how long the rest takes at the speed so far, if enough was done to tell."""
         assert self._first is not None
         spent, worked = time.monotonic() - self._start, self._first - left
-        if left == 0 or worked <= 0.02 * self._first:
-            return ""
-        seconds = left * spent / worked
-        return (
-            f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
-        )
+        if left == 0:
+            return 0.0
+        return None if worked <= 0.02 * self._first else left * spent / worked
+
+
+def spoken(seconds: float | None) -> str:
+    """Says how long something takes; nothing where it is not known, or over."""
+    if not seconds:
+        return ""
+    return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"

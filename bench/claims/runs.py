@@ -7,13 +7,13 @@ from typing import Any
 import dpbench
 from dpbench.errors import UserError
 from dpbench.grid import runner
+from dpbench.grid.board import Board
 from dpbench.grid.document import read_document, write_document
 from dpbench.grid.job import Context
 from dpbench.grid.run import Run
 from dpbench.grid.shipped import find_grid
 from dpbench.grid.spec import read_grid
 from dpbench.grid.store import Store
-from dpbench.grid.worker import Board
 
 OWN_GRID = {
     "fashion_mnist": "claims",

@@ -16,10 +16,15 @@ from rich.table import Table
 from dpbench.cli.audit import audit
 from dpbench.cli.bound import bound
 from dpbench.cli.check import check, refuse_cheats
+from dpbench.cli.collect import collect
 from dpbench.cli.compare import compare
 from dpbench.cli.components import components
 from dpbench.cli.console import console
+from dpbench.cli.device import require_device
 from dpbench.cli.disparity import disparity
+from dpbench.cli.draw import draw
+from dpbench.cli.gc import gc
+from dpbench.cli.merge import merge
 from dpbench.cli.new_defense import new_defense
 from dpbench.cli.options import (
     DataOption,
@@ -29,9 +34,12 @@ from dpbench.cli.options import (
     JobsOption,
     OutOption,
     PluginOption,
+    TimeoutOption,
 )
 from dpbench.cli.reproduce import reproduce
+from dpbench.cli.status import status
 from dpbench.cli.tune import tune
+from dpbench.cli.worker import worker
 from dpbench.errors import UserError
 
 app = typer.Typer(
@@ -50,6 +58,11 @@ app.command()(compare)
 app.command()(reproduce)
 app.command("new-defense")(new_defense)
 app.command()(tune)
+app.command()(status)
+app.command()(worker)
+app.command()(collect)
+app.command()(merge)
+app.command()(gc)
 
 
 @app.command()
@@ -61,14 +74,17 @@ def run(
     plugin: PluginOption = None,
     data_dir: DataOption = None,
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
+    job_timeout: TimeoutOption = None,
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
 
     outcomes = []
     for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
-        outcome = execute(context, folder, workers=workers, retry_failed=retry_failed)
-        _report(folder, data_dir)
+        outcome = execute(
+            context, folder, workers=workers, retry_failed=retry_failed, job_timeout=job_timeout
+        )
+        draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)
         err = Console(stderr=True)
         for what, why in outcome.failures:
@@ -94,41 +110,9 @@ def plan(
 
 
 @app.command()
-def status(folder: FolderArgument, data_dir: DataOption = None) -> None:
-    """Show what of a run is finished, running, waiting and failed."""
-    from dpbench.grid.claims import Claims
-    from dpbench.grid.job import Context
-    from dpbench.grid.plan import make_plan
-    from dpbench.grid.spec import read_grid
-    from dpbench.grid.store import Store
-    from dpbench.grid.worker import Board
-
-    if not (folder / "grid.yaml").is_file():
-        raise UserError(f"{folder}: no run here", next_step="dpbench run GRID --out DIR")
-    store = Store.of(folder)
-    context = Context(grid=read_grid(folder / "grid.yaml"), store=store, data_dir=data_dir)
-    board = Board(make_plan(context).jobs, store)
-    running = Claims(store.root / "claims").active() - board.finished
-    screen = console()
-    screen.print(
-        f"{context.grid.name}: {len(board.jobs)} jobs, {len(board.finished)} finished, "
-        f"{len(running)} running, {len(board.open) - len(running)} waiting, "
-        f"{len(board.failed)} failed, {len(board.blocked)} blocked by a failure"
-    )
-    for key in sorted(running & board.jobs.keys()):
-        screen.print(f"running: {board.jobs[key].label}", markup=False)
-    for key in sorted(board.failed):
-        failure = store.failure(key)
-        reason = failure.reason if failure else ""
-        screen.print(f"failed: {board.jobs[key].label}: {reason}", markup=False)
-        if failure and failure.traceback:
-            screen.print(f"  traceback: {store.root / 'failures' / (key + '.json')}", markup=False)
-
-
-@app.command()
 def report(folder: FolderArgument, data_dir: DataOption = None) -> None:
     """Draw the figures, tables and page of a run again."""
-    _report(folder, data_dir, force=True)
+    draw(folder, data_dir, force=True)
     console().print(f"{folder / 'report.html'}", markup=False)
 
 
@@ -200,11 +184,7 @@ def _contexts(
     from dpbench.grid.store import Store
 
     torch.set_num_threads(1)
-    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-        raise UserError(
-            f"--device {device} is not available",
-            allowed="cpu" + (", cuda" if torch.cuda.is_available() else " (no CUDA device found)"),
-        )
+    require_device(device)
     grids = read_grids(find_grid(grid), plugins or ())
     contexts = []
     for spec in grids:
@@ -213,23 +193,6 @@ def _contexts(
         store = Store.of(folder)
         contexts.append((Context(grid=spec, store=store, device=device, data_dir=data_dir), folder))
     return contexts
-
-
-def _report(folder: Path, data_dir: Path | None, *, force: bool = False) -> None:
-    """Draws the report, unless it was drawn from these very tables by this version."""
-    from dpbench import __version__
-    from dpbench.grid.keys import key_of
-    from dpbench.grid.run import load
-
-    tables = [(folder / f"{name}.csv").read_text() for name in ("cells", "attacks")]
-    stamp, key = folder / "store" / "report.key", key_of([__version__, *tables])
-    drawn = stamp.exists() and stamp.read_text() == key and (folder / "report.html").exists()
-    if drawn and not force:
-        return
-    from dpbench.report.render import render
-
-    render(load(folder, data_dir=data_dir), folder)
-    stamp.write_text(key)
 
 
 def _summary(cells: Any, attacks: Any) -> None:

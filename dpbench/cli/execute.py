@@ -1,10 +1,13 @@
 """Running a planned grid under a progress display."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from dpbench.errors import UserError
 from dpbench.grid import runner
 from dpbench.grid.job import Context
 from dpbench.progress import RunProgress
@@ -17,6 +20,7 @@ def execute(
     workers: int | None,
     retry_failed: bool = False,
     cells: str = "cells",
+    job_timeout: float | None = None,
 ) -> runner.Outcome:
     """Runs every open job of a grid and writes its tables.
 
@@ -26,6 +30,7 @@ def execute(
         workers: Worker processes; None takes one for each core.
         retry_failed: Forgets failures first.
         cells: What cells are called here.
+        job_timeout: Seconds after which a job is stopped and fails.
 
     Raises:
         Exit: 130, interrupted; nothing is lost.
@@ -36,15 +41,33 @@ def execute(
     err = Console(stderr=True)
     counts = f"{len(plan.cells)} {cells}, {len(plan.jobs)} jobs"
     err.print(f"{context.grid.name}: {counts} -> {folder}", markup=False)
+    with followed(context, folder, err) as progress:
+        return runner.execute(
+            context,
+            plan,
+            folder,
+            workers=workers or runner.default_workers(),
+            report=progress,
+            job_timeout=job_timeout,
+        )
+
+
+@contextmanager
+def followed(context: Context, folder: Path, err: Console) -> Iterator[RunProgress]:
+    """Shows the progress of what is done inside.
+
+    Raises:
+        Exit: 130, interrupted; nothing is lost.
+        UserError: The disk is full, say.
+    """
     try:
-        with RunProgress(err) as progress:
-            return runner.execute(
-                context,
-                plan,
-                folder,
-                workers=workers or runner.default_workers(),
-                report=progress,
-            )
+        with RunProgress(err, folder, context.store) as progress:
+            yield progress
     except KeyboardInterrupt:
         err.print("interrupted: nothing is lost, the same command goes on from here")
         raise typer.Exit(130) from None
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror}",
+            next_step="nothing is lost: mend it, and the same command goes on from here",
+        ) from None

@@ -19,3 +19,7 @@ DataOption = Annotated[
     typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--job-timeout", min=1, help="Seconds after which a job is stopped and fails."),
+]

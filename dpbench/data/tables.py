@@ -1,23 +1,16 @@
 """Reads a user's .npz or .csv without trusting it: no pickle, and sizes are checked first."""
 
 import csv
-import math
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from dpbench import npz
 from dpbench.data.base import Array
 from dpbench.errors import UserError
 
-MAX_BYTES = 8 * 2**30
-"""Largest file, and largest array in one, that is read into memory."""
-
 _KEYS = (("x", "y"), ("features", "labels"), ("X", "Y"))
-_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, csv.Error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,54 +39,30 @@ def read_npz(path: Path) -> Table:
         UserError: It is no .npz, lacks the keys, holds objects, or is too large.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            pair = next((keys for keys in _KEYS if names.keys() >= set(keys)), None)
+        with npz.open_npz(path) as archive:
+            pair = next((keys for keys in _KEYS if set(keys) <= set(archive.names)), None)
             if pair is None:
                 raise UserError(
-                    f"{path}: its keys are {', '.join(sorted(names)) or 'none'}",
+                    f"{path}: its keys are {', '.join(sorted(archive.names)) or 'none'}",
                     allowed="x and y, features and labels, or X and Y",
                 )
-            wanted = [*pair, *(["binary"] if "binary" in names else [])]
-            arrays = [_array(archive, names[key], where=f"{path}: '{key}'") for key in wanted]
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read as .npz: {error}") from None
+            wanted = [*pair, *(["binary"] if "binary" in archive.names else [])]
+            arrays = [_array(archive, key, path=path) for key in wanted]
+    except npz.Unreadable as error:
+        raise UserError(f"{path}: {error}", allowed="an .npz file") from None
     inputs, labels, *declared = arrays
     binary = declared[0] if declared else None
     return Table(path=path, inputs=inputs, labels=labels, binary=binary)
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> Array:
-    """Reads one array only after its header agrees with the bytes that follow it."""
-    with archive.open(info) as stream:
-        shape, dtype = _header(stream)
-        header_bytes = stream.tell()
-    if dtype.hasobject:
+def _array(archive: npz.Npz, key: str, *, path: Path) -> Array:
+    try:
+        return archive.array(key)
+    except npz.Unreadable as error:
         raise UserError(
-            f"{where} holds Python objects, which are never unpickled",
+            f"{path}: '{key}' {error}",
             next_step="save it as a plain array of numbers or of text",
-        )
-    promised = math.prod(shape) * dtype.itemsize
-    if promised > MAX_BYTES or promised != info.file_size - header_bytes:
-        raise UserError(
-            f"{where}: its header promises {promised:,} bytes, "
-            f"the archive {info.file_size - header_bytes:,}",
-            allowed=f"equal numbers, at most {MAX_BYTES:,}",
-        )
-    with archive.open(info) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-
-
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"array format {version} is not supported")
-    shape, _, dtype = read(stream)
-    return shape, dtype
+        ) from None
 
 
 def read_csv(path: Path) -> Table:
@@ -102,12 +71,14 @@ def read_csv(path: Path) -> Table:
     Raises:
         UserError: It is too large, its rows differ in length, or a feature is not a number.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: {path.stat().st_size:,} bytes", allowed=f"at most {MAX_BYTES:,}")
+    if path.stat().st_size > npz.MAX_BYTES:
+        raise UserError(
+            f"{path}: {path.stat().st_size:,} bytes", allowed=f"at most {npz.MAX_BYTES:,}"
+        )
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = [row for row in csv.reader(lines) if row]
-    except _UNREADABLE as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as .csv: {error}") from None
     names = [name.strip() for name in rows.pop(0)] if rows and _is_header(rows[0]) else []
     width = len(names or (rows[0] if rows else []))

@@ -1,5 +1,6 @@
 """A user's own data: `dataset: file, path: X.npz` (or .csv)."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -51,7 +52,7 @@ class File(Dataset):
             raise UserError(
                 f"population.path: '{self.path}' is of an unknown type", allowed="*.npz or *.csv"
             )
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for a name too long for any file, too
             raise UserError(
                 f"population.path: there is no file '{self.path}'",
                 next_step=f"relative paths start at {Path.cwd()}",

@@ -10,83 +10,161 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-# A heartbeat this old means that its owner is gone, even on another machine with a skewed clock.
+# A heartbeat this old means that its owner is gone.
 _BEAT_SECONDS = 5.0
 _STALE_SECONDS = 60.0
 
 
-class Claims:
-    """The claims folder of a store, as seen by one process."""
+class Claim(NamedTuple):
+    """Who is on a job.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        pid = os.getpid()
-        self._owner = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
+    Attributes:
+        key: The job.
+        host: The machine's name, for people.
+        machine: Which processes can see each other: one boot of a machine, one container.
+        pid: The process.
+        born: When it started, so that a reused pid is another process.
+        since: When the job was begun, by the owner's clock.
+        token: Tells this claim from any other.
+    """
+
+    key: str
+    host: str
+    machine: str
+    pid: int
+    born: str
+    since: float
+    token: str
+
+
+class Claims:
+    """The claims folder of a store, as seen by one process.
+
+    Args:
+        folder: The folder.
+        vanished: Told about a claim that this process takes over, since its owner is gone.
+    """
+
+    def __init__(
+        self, folder: Path, *, vanished: Callable[[Claim], None] = lambda claim: None
+    ) -> None:
+        self._folder, self._vanished = folder, vanished
+        self._host, self._machine = socket.gethostname(), _machine()
 
     @contextlib.contextmanager
     def holding(self, key: str) -> Iterator[bool]:
         """Tries to claim a job; yields whether this process has it, and keeps the claim alive."""
-        path = self._folder / key
-        if not self._take(path):
+        claim = self._take(key)
+        if claim is None:
             yield False
             return
         done = threading.Event()
-        beat = threading.Thread(target=_keep_alive, args=(path, done), daemon=True)
-        beat.start()
+        beat = threading.Thread(target=_keep_alive, args=(self._folder / key, done), daemon=True)
         try:
+            beat.start()
             yield True
         finally:
             done.set()
-            beat.join()
+            if beat.ident is not None:
+                beat.join()
+            self.drop(claim)
+
+    def owned_by(self, pid: int) -> list[Claim]:
+        """Returns the claims of a process of this machine."""
+        return [
+            claim
+            for claim in map(_read, self._paths())
+            if claim and claim.pid == pid and claim.machine == self._machine
+        ]
+
+    def drop(self, claim: Claim) -> None:
+        """Gives a claim up, unless somebody else has the job by now."""
+        path = self._folder / claim.key
+        present = _read(path)
+        if present is not None and present.token == claim.token:
             path.unlink(missing_ok=True)
 
-    def owned_by(self, pid: int) -> list[str]:
-        """Returns the jobs that a process of this machine claims."""
-        owned = []
-        for path in self._folder.iterdir():
-            owner = _owner(path)
-            if owner and owner.get("pid") == pid and owner.get("host") == self._owner["host"]:
-                owned.append(path.name)
-        return owned
+    def active(self) -> dict[str, Claim | None]:
+        """Returns the claims of living workers by job; None where one is being written."""
+        return {path.name: _read(path) for path in self._paths() if self._is_alive(path)}
 
-    def active(self) -> set[str]:
-        """Returns the jobs that a living worker claims."""
-        return {path.name for path in self._folder.iterdir() if not self._is_stale(path)}
+    def dead(self) -> list[Path]:
+        """Returns the claims whose owners are gone."""
+        return [path for path in self._paths() if not self._is_alive(path)]
 
-    def _take(self, path: Path) -> bool:
+    def _take(self, key: str) -> Claim | None:
+        path = self._folder / key
+        pid = os.getpid()
+        claim = Claim(
+            key, self._host, self._machine, pid, _born(pid), time.time(), uuid.uuid4().hex
+        )
         for _ in range(2):
             try:
                 descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
-                if not self._is_stale(path):
-                    return False
-                path.unlink(missing_ok=True)
+                if self._is_alive(path):
+                    return None
+                self._take_over(path)
                 continue
             with os.fdopen(descriptor, "w") as file:
-                json.dump(self._owner, file)
-            return True
-        return False
-
-    def _is_stale(self, path: Path) -> bool:
-        try:
-            age = time.time() - path.stat().st_mtime
-        except FileNotFoundError:
-            return True
-        owner = _owner(path)
-        if owner and owner.get("host") == self._owner["host"]:
-            return owner.get("born") != _born(int(str(owner.get("pid", 0))))
-        return age > _STALE_SECONDS
-
-
-def _owner(path: Path) -> dict[str, object] | None:
-    try:
-        owner = json.loads(path.read_text())
-    except (OSError, ValueError):
+                json.dump(claim._asdict(), file)
+            return claim
         return None
-    return owner if isinstance(owner, dict) else None
+
+    def _take_over(self, path: Path) -> None:
+        claim = _read(path)
+        if claim is None:
+            path.unlink(missing_ok=True)
+        else:
+            self._vanished(claim)
+            self.drop(claim)
+
+    def _is_alive(self, path: Path) -> bool:
+        claim = _read(path)
+        if claim is not None and claim.machine == self._machine:
+            return claim.born == _born(claim.pid)
+        try:
+            beat = path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return self.now() - beat <= _STALE_SECONDS
+
+    def now(self) -> float:
+        """Returns the time on the clock that stamps heartbeats, which may be a file server's."""
+        probe = self._folder.with_name("tmp") / f"clock.{uuid.uuid4().hex}"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        except OSError:  # a reader of somebody else's store may write nothing there
+            return time.time()
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+
+
+def _read(path: Path) -> Claim | None:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Claim(**{**fields, "pid": int(fields["pid"]), "since": float(fields["since"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _machine() -> str:
+    """Returns what processes have in common that can see each other in /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _born(pid: int) -> str:

@@ -1,5 +1,6 @@
 """Reading and writing the YAML of a grid: plain values only, with errors that name line and key."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,48 @@ from typing import Any
 import yaml
 
 from dpbench.errors import UserError
+from dpbench.grid.replace import replace_text
 
 # A grid is some dozens of lines; anything larger is not one.
 _MOST_BYTES = 1_000_000
+_MOST_DIGITS = 40
+# Control characters and halves of surrogate pairs reach a grid only by escapes; no terminal or
+# file name should get them.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with 1.2 floats (1e-3 is a number), no aliases and no repeated keys."""
+    """Safe YAML with 1.2 floats (1e-3 is a number), no aliases, no tags and no repeated keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not allowed", problem_mark=event.start_mark
-            )
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        problem = ""
+        if isinstance(event, yaml.AliasEvent):
+            problem = "aliases are not allowed"
+        elif getattr(event, "tag", None) is not None:
+            problem = f"the tag {event.tag} is not allowed: plain values have none"
+        elif isinstance(event, yaml.ScalarEvent) and _UNPRINTABLE.search(event.value):
+            problem = f"{event.value[:80]!a} holds a character that cannot be printed"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_number(self, node: yaml.ScalarNode) -> float:
+        try:
+            value: float = self.construct_yaml_float(node)  # type: ignore[no-untyped-call]
+        except ValueError:
+            value = math.nan
+        if math.isnan(value):
+            problem = f"{node.value[:80]} is not a number that a grid can hold"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return value
+
+    def construct_whole(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _MOST_DIGITS:
+            problem = f"{node.value[:20]}... has {len(node.value)} digits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        value: int = self.construct_yaml_int(node)  # type: ignore[no-untyped-call]
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -48,6 +76,8 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole)
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -90,9 +120,11 @@ def parse_text(text: str, *, where: str) -> Any:
         raise UserError(f"{where}{line}: {error.problem or error}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{where}: not YAML ({error})") from None
+    except ValueError as error:  # what looks like a number in base 2, 8, 16 or 60 and is none
+        raise UserError(f"{where}: a value cannot be read ({error})") from None
 
 
 def write_document(document: dict[str, Any], path: Path) -> None:
     """Writes a mapping as YAML in the order of its keys."""
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    path.write_text(text, encoding="utf-8")
+    replace_text(path, text)

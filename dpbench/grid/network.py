@@ -1,5 +1,6 @@
 """What a cell trains: the grid's network and inputs, or what its defense makes of them."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -25,8 +26,7 @@ class Network(NamedTuple):
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        module = self.architecture.build(self.shape, self.n_classes, torch.Generator())
-        return sum(parameter.numel() for parameter in module.parameters())
+        return _parameters(self.architecture, self.shape, self.n_classes)
 
 
 def network_of(architecture: Architecture, population: Population, defense: Composition) -> Network:
@@ -41,3 +41,10 @@ def network_of(architecture: Architecture, population: Population, defense: Comp
     if defense.represents:
         shape = tuple(defense.represent(torch.zeros(1, *shape)).shape[1:])
     return Network(defense.remodel(architecture), shape, population.n_classes)
+
+
+@lru_cache(maxsize=64)
+def _parameters(architecture: Architecture, shape: tuple[int, ...], n_classes: int) -> int:
+    """Counts once for all the cells of a grid that train the same network."""
+    module = architecture.build(shape, n_classes, torch.Generator())
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ def load_plugins(files: Iterable[str]) -> None:
     """
     for name in files:
         path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for a name too long for any file, too
             raise UserError(f"plugin {path}: no such file", next_step="check --plugin and plugins:")
         digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()
         module_name = f"dpbench_plugin_{digest}"

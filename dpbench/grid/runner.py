@@ -4,20 +4,24 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dpbench.errors import UserError
+from dpbench.grid.board import Board, blocked_by
 from dpbench.grid.cell import Plan
 from dpbench.grid.document import write_document
-from dpbench.grid.job import Context
-from dpbench.grid.local import Pool
+from dpbench.grid.job import Context, Job
+from dpbench.grid.listing import write_listing
+from dpbench.grid.local import Crew, Pool
 from dpbench.grid.plan import make_plan
+from dpbench.grid.quarantine import Quarantine
 from dpbench.grid.store import Store
 from dpbench.grid.tables import Tables, write_tables
-from dpbench.grid.worker import Board, work
+from dpbench.grid.worker import work
 
-Report = Callable[[Board], None]
+Report = Callable[[Board[Job]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +49,22 @@ def prepare(context: Context, out: Path) -> Plan:
     context.store.create()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_document(context.grid.document(), out / "grid.yaml")
+        write_document(_anywhere(context.grid.document()), out / "grid.yaml")
+        write_listing(plan.jobs, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     return plan
 
 
-def execute(context: Context, plan: Plan, out: Path, *, workers: int, report: Report) -> Outcome:
+def execute(
+    context: Context,
+    plan: Plan,
+    out: Path,
+    *,
+    workers: int,
+    report: Report,
+    job_timeout: float | None = None,
+) -> Outcome:
     """Runs every open job and writes the tables.
 
     Args:
@@ -60,15 +73,27 @@ def execute(context: Context, plan: Plan, out: Path, *, workers: int, report: Re
         out: Its folder.
         workers: Worker processes; 0 works in this process.
         report: Told about progress now and then.
+        job_timeout: Seconds after which a worker process is stopped and its job fails.
     """
+    work_off(context, plan, out, Crew(workers=workers, job_timeout=job_timeout), report=report)
+    return collect(context, plan, out)
+
+
+def work_off(context: Context, plan: Plan, out: Path, crew: Crew, *, report: Report) -> Board[Job]:
+    """Runs every open job, beside whoever else does; returns how all jobs stand."""
     board = Board(plan.jobs, context.store)
     if board.open:
-        if workers == 0:
+        if crew.workers == 0:
             work(context, board)
         else:
-            Pool(context, out, workers).run(board, report)
+            Pool(context, out, crew).run(board, report)
         board.refresh()
     report(board)
+    return board
+
+
+def collect(context: Context, plan: Plan, out: Path) -> Outcome:
+    """Writes the tables from what the store holds, whoever computed it."""
     frames = write_tables(Tables(context, plan), out)
     failures = [
         *_failed(frames["cells"], ["cell"]),
@@ -78,16 +103,33 @@ def execute(context: Context, plan: Plan, out: Path, *, workers: int, report: Re
 
 
 def retry_failed(store: Store, plan: Plan) -> int:
-    """Forgets the failures of a plan's jobs, so that they run again; returns how many."""
-    failed = store.failures() & plan.jobs.keys()
-    for key in failed:
+    """Forgets the failures of a plan's jobs, so that they run again; returns how many.
+
+    What was computed without them is computed again, too.
+    """
+    board, quarantine = Board(plan.jobs, store), Quarantine(store)
+    lost = board.failed | blocked_by(board.failed, plan.jobs.values())
+    for job in plan.jobs.values():
+        if job.tolerant and job.key in board.finished and lost.intersection(job.parents):
+            store.remove(job.key)
+    for key in board.failed:
+        quarantine.forget(key)
         store.forget_failure(key)
-    return len(failed)
+    return len(board.failed)
 
 
 def default_workers() -> int:
     """One worker per core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _anywhere(document: dict[str, Any]) -> dict[str, Any]:
+    """Returns a grid's document with a path that means the same in every working directory."""
+    population = document["population"]
+    if population.get("path") is None:
+        return document
+    path = str(Path(population["path"]).expanduser().resolve())
+    return document | {"population": population | {"path": path}}
 
 
 def _failed(frame: pd.DataFrame, columns: list[str]) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ _KEYS = (
     "plugins",
 )  # fmt: skip
 _REQUIRED = ("population", "defenses", "attacks")
+# Far above any study, far below what fills a machine's memory.
+_MOST_POINTS, _MOST_MODELS = 100_000, 100_000
 
 AVERAGE, CANARY = "average", "canary"
 """The two tracks of a grid: ordinary pool examples are audited, or canaries planted among them."""
@@ -96,7 +100,8 @@ def read_grids(path: Path, plugins: Sequence[Path] = ()) -> tuple[Grid, ...]:
 
     Args:
         path: The YAML file.
-        plugins: Files with components of the user's own, beside those the grid names.
+        plugins: Files with components of the user's own, beside those the grid names, or instead of
+            those of the same name that are not where the grid says.
 
     Raises:
         UserError: Anything in it is wrong; the message names the field and what is allowed.
@@ -131,7 +136,7 @@ def _grid(document: dict[str, Any], path: Path, plugins: Sequence[Path]) -> Grid
     for key in _REQUIRED:
         if document.get(key) is None:
             raise UserError(f"{path}: missing key '{key}'", next_step="see grids/default.yaml")
-    files = (*_texts(document, "plugins"), *(str(plugin.resolve()) for plugin in plugins))
+    files = _plugin_files(_texts(document, "plugins"), plugins)
     load_entry_points()
     load_plugins(files)
     model = _mapping(document.get("model", {"name": "mlp"}), "model")
@@ -144,12 +149,22 @@ def _grid(document: dict[str, Any], path: Path, plugins: Sequence[Path]) -> Grid
         canaries=_canaries(document.get("canaries"), population),
         model=cast(Architecture, _component("model", model.pop("name", "mlp"), model, "model")),
         recipe=Recipe.parse(_mapping(document.get("recipe") or {}, "recipe"), where="recipe"),
-        models=_integer(document.get("models", 64), "models", least=2),
+        models=_integer(document.get("models", 64), "models", least=2, most=_MOST_MODELS),
         seed=_integer(document.get("seed", 0), "seed", least=0),
         cells=_unique(tuple(_cells(document["defenses"]))),
         attacks=tuple(_attacks(document["attacks"])),
         plugins=files,
     )
+
+
+def _plugin_files(named: Sequence[str], given: Sequence[Path]) -> tuple[str, ...]:
+    """Returns all plugins, as paths that mean the same in every working directory."""
+    elsewhere = {path.name: path for path in given}
+    files = [
+        Path(name) if os.path.isfile(name) else elsewhere.get(Path(name).name, Path(name))
+        for name in named
+    ]
+    return tuple(dict.fromkeys(str(path.resolve()) for path in (*files, *given)))
 
 
 def _canaries(fields: Any, population: PopulationSpec) -> Canaries | None:
@@ -163,13 +178,23 @@ def _canaries(fields: Any, population: PopulationSpec) -> Canaries | None:
     return Canaries.parse(_mapping(fields, "canaries"), where="canaries")
 
 
+def _count(points: int, where: str) -> None:
+    if points > _MOST_POINTS:
+        raise UserError(
+            f"{where}: {points:,} combinations of its values", allowed=f"at most {_MOST_POINTS:,}"
+        )
+
+
 def _cells(entries: Any, name: str = "defenses") -> Iterator[Composition]:
+    total = 0
     for number, entry in enumerate(_list(entries, name)):
         where = f"{name}[{number}]"
         parts = entry if isinstance(entry, list) else [entry]
         if not parts:
             raise UserError(f"{where}: an empty composition", next_step="name a defense, or none")
         sweeps = [list(_expand("defense", part, where)) for part in parts]
+        total += math.prod(map(len, sweeps))
+        _count(total, where)
         for combination in itertools.product(*sweeps):
             yield Composition(cast(tuple[Defense, ...], combination))
 
@@ -245,6 +270,7 @@ def _expand(kind: str, entry: Any, where: str) -> Iterator[Component]:
         if swept and not value:
             raise UserError(f"{where}.{name}.{key}: an empty list", next_step="give it values")
         axes.append(value if swept else [value])
+    _count(math.prod(map(len, axes)), f"{where}.{name}")
     for point in itertools.product(*axes):
         yield _component(kind, name, dict(zip(fields, point, strict=True)), f"{where}.{name}")
 
@@ -275,10 +301,12 @@ def _name(value: Any) -> str:
     return cast(str, value)
 
 
-def _integer(value: Any, where: str, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _integer(value: Any, where: str, *, least: int, most: int | None = None) -> int:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        above = "" if most is None else f" and at most {most:,}"
         raise UserError(
-            f"{where}: {value!r} is not valid", allowed=f"an integer of at least {least}"
+            f"{where}: {value!r} is not valid", allowed=f"an integer of at least {least}{above}"
         )
     return value
 

@@ -4,12 +4,12 @@ A finished job is a folder named by its key, written elsewhere and published by 
 reader sees all of it or nothing. Running a job twice costs time, never correctness.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from dpbench.errors import UserError
+from dpbench.grid.keys import canonical
+from dpbench.grid.replace import write_synced
 
 Arrays = dict[str, NDArray[Any]]
 
 COMPARISONS = "compare"
 """The folder of a run's comparisons."""
+
+_NOT_RESULTS = ("digest", "label", "measured")
+_RESTORE = "remove this folder and compute it again, or copy it anew"
 
 
 class Failure(NamedTuple):
@@ -63,7 +68,7 @@ class Store:
             UserError: The folder cannot be written.
         """
         try:
-            for name in ("objects", "failures", "claims", "tmp"):
+            for name in ("objects", "failures", "claims", "deaths", "logs", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             probe = self.root / "tmp" / f"probe.{uuid.uuid4().hex}"
             probe.write_text("")
@@ -76,28 +81,36 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Tells whether the job is finished."""
-        return (self._object(key) / "record.json").exists()
+        return (self.folder(key) / "record.json").exists()
 
-    def finished(self) -> set[str]:
-        """Returns the keys of all finished jobs."""
-        objects = self.root / "objects"
-        return {path.name for path in objects.glob("*/*") if (path / "record.json").exists()}
+    def has_failed(self, key: str) -> bool:
+        """Tells whether there is a reason why the job has no result."""
+        return self._failure(key).exists()
+
+    def finished(self, known: Set[str] = frozenset()) -> set[str]:
+        """Returns the keys of all finished jobs, looking twice only at those not yet known."""
+        found = set()
+        for folder in _entries(self.root / "objects"):
+            for entry in _entries(folder):
+                if entry.name in known or os.path.exists(f"{entry.path}/record.json"):
+                    found.add(entry.name)
+        return found
 
     def record(self, key: str) -> dict[str, Any]:
         """Returns the record of a finished job."""
-        text = (self._object(key) / "record.json").read_text(encoding="utf-8")
+        text = (self.folder(key) / "record.json").read_text(encoding="utf-8")
         result: dict[str, Any] = json.loads(text)
         return result
 
     def array(self, key: str, name: str) -> NDArray[Any]:
         """Returns one array of a finished job, reading nothing else."""
-        with safe_open(self._object(key) / "arrays.safetensors", framework="numpy") as file:
+        with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
             value: NDArray[Any] = file.get_tensor(name)
             return value
 
     def arrays(self, key: str) -> Arrays:
         """Returns all arrays of a finished job."""
-        with safe_open(self._object(key) / "arrays.safetensors", framework="numpy") as file:
+        with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
     def publish(self, key: str, record: Mapping[str, Any], arrays: Arrays | None = None) -> None:
@@ -108,8 +121,43 @@ class Store:
             path = folder / "arrays.safetensors"
             save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
             _sync(path)
-        _write(folder / "record.json", json.dumps(record, indent=1, sort_keys=True))
-        final = self._object(key)
+        plain = json.loads(json.dumps(record))
+        plain["digest"] = _digest(plain, folder)
+        write_synced(folder / "record.json", json.dumps(plain, indent=1, sort_keys=True))
+        self._put(folder, key)
+
+    def adopt(self, key: str, source: "Store") -> None:
+        """Publishes a copy of another store's result."""
+        folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
+        shutil.copytree(source.folder(key), folder)
+        for path in folder.iterdir():
+            _sync(path)
+        self._put(folder, key)
+
+    def digest(self, key: str) -> str:
+        """Returns the digest of what a finished job found, from the bytes that are there now.
+
+        Raises:
+            UserError: The bytes are not those that were published.
+        """
+        folder = self.folder(key)
+        try:
+            record = self.record(key)
+            found = _digest(record, folder)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder}: cannot be read ({error})", next_step=_RESTORE) from None
+        if found != record.get("digest", found):
+            raise UserError(f"{folder}: damaged, its digest is another", next_step=_RESTORE)
+        return found
+
+    def remove(self, key: str) -> None:
+        """Makes a finished job open again: its files disappear at once."""
+        folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
+        self.folder(key).rename(folder)
+        shutil.rmtree(folder)
+
+    def _put(self, folder: Path, key: str) -> None:
+        final = self.folder(key)
         final.parent.mkdir(exist_ok=True)
         try:
             folder.rename(final)
@@ -139,13 +187,8 @@ class Store:
         """Lets a failed job run again."""
         self._failure(key).unlink(missing_ok=True)
 
-    def clear_unfinished(self) -> None:
-        """Removes what interrupted writers left; only for when no worker is running."""
-        for path in (self.root / "tmp").iterdir():
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def _object(self, key: str) -> Path:
+    def folder(self, key: str) -> Path:
+        """Returns where the files of a finished job are."""
         return self.root / "objects" / key[:2] / key
 
     def _failure(self, key: str) -> Path:
@@ -153,15 +196,31 @@ class Store:
 
     def _replace(self, path: Path, text: str) -> None:
         temporary = self.root / "tmp" / f"{path.name}.{uuid.uuid4().hex}"
-        _write(temporary, text)
+        write_synced(temporary, text)
         temporary.replace(path)
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def _digest(record: Mapping[str, Any], folder: Path) -> str:
+    """Returns the digest of a result: its record, but for what differs from run to run, and arrays.
+
+    A label is for people, and jobs that several cells share have that of the first.
+    """
+    kept = {name: value for name, value in record.items() if name not in _NOT_RESULTS}
+    digest = hashlib.blake2b(canonical(kept).encode(), digest_size=16)
+    arrays = folder / "arrays.safetensors"
+    if arrays.exists():
+        with arrays.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _sync(path: Path) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from dpbench import privacy
 from dpbench.grid.attack_job import AttackJob
+from dpbench.grid.board import Board
 from dpbench.grid.cell import Cell, Plan, Row
 from dpbench.grid.job import Context, Job
+from dpbench.grid.replace import replace_file
 from dpbench.grid.spec import expand_attacks
-from dpbench.grid.worker import Board
 from dpbench.metrics import accuracy_interval
 
 CELL_COLUMNS = (
@@ -257,16 +258,10 @@ def write_tables(tables: Tables, out: Path) -> dict[str, pd.DataFrame]:
     """Writes cells and attacks as parquet and CSV, and the timings as CSV; returns the frames."""
     frames = {"cells": tables.cells(), "attacks": tables.attacks()}
     for name, frame in frames.items():
-        _replace(
+        replace_file(
             out / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False)
         )
-        _replace(out / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+        replace_file(out / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
     timings = tables.timings()
-    _replace(out / "timings.csv", lambda path: timings.to_csv(path, index=False))
+    replace_file(out / "timings.csv", lambda path: timings.to_csv(path, index=False))
     return frames
-
-
-def _replace(path: Path, write: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    temporary.replace(path)

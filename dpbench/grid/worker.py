@@ -3,64 +3,41 @@
 import argparse
 import os
 import resource
+import signal
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import torch
 
 from dpbench.attacks import NotApplicable
 from dpbench.errors import UserError
+from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
-from dpbench.grid.job import Context, Job
+from dpbench.grid.folder import open_run
+from dpbench.grid.job import Context, Job, Output
+from dpbench.grid.job_log import JobLog
 from dpbench.grid.plan import make_plan
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Failure, Store
+from dpbench.grid.quarantine import Quarantine
+from dpbench.grid.store import Failure
 from dpbench.training.task import Diverged
 
-# How long a worker sleeps when all ready jobs are claimed by others.
-_IDLE_SECONDS = 0.1
+# How long a worker sleeps when all ready jobs are claimed by others: long enough that looking
+# through the store is a small part of it.
+_IDLE_SECONDS, _IDLE_SHARE = 0.1, 10
 
 
-class Board:
-    """What is known about every job of a plan: finished, failed, blocked by a failure, or open."""
-
-    def __init__(self, jobs: dict[str, Job], store: Store) -> None:
-        self.jobs, self._store = jobs, store
-        self.finished: set[str] = set()
-        self.failed: set[str] = set()
-        self.blocked: set[str] = set()
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Reads the store, and spreads failures to the jobs that depend on them."""
-        self.finished = self._store.finished() & self.jobs.keys()
-        self.failed = (self._store.failures() & self.jobs.keys()) - self.finished
-        self.blocked = set()
-        for job in self.jobs.values():
-            dead = self.failed | self.blocked
-            lost = dead.intersection(job.parents)
-            if lost and (not job.tolerant or len(lost) == len(job.parents)):
-                self.blocked.add(job.key)
-
-    @property
-    def open(self) -> list[Job]:
-        """Jobs that are still to be done, parents before children."""
-        closed = self.finished | self.failed | self.blocked
-        return [job for job in self.jobs.values() if job.key not in closed]
-
-    def is_ready(self, job: Job) -> bool:
-        """Tells whether everything the job reads exists."""
-        settled = self.finished if not job.tolerant else self.finished | self.failed | self.blocked
-        return settled.issuperset(job.parents)
-
-
-def work(context: Context, board: Board, *, stop: Callable[[], bool] = lambda: False) -> None:
+def work(context: Context, board: Board[Job], *, stop: Callable[[], bool] = lambda: False) -> None:
     """Runs open jobs until none is left, or `stop()` says so between two jobs."""
-    claims = Claims(context.store.root / "claims")
+    store = context.store
+    claims = Claims(store.root / "claims", vanished=Quarantine(store).vanished)
     while not stop():
+        started = time.monotonic()
         board.refresh()
+        looked = time.monotonic() - started
         todo = board.open
         if not todo:
             return
@@ -68,44 +45,62 @@ def work(context: Context, board: Board, *, stop: Callable[[], bool] = lambda: F
         for job in todo:
             if stop():
                 return
-            if not board.is_ready(job):
-                continue
-            with claims.holding(job.key) as mine:
-                # Another worker may have finished it since the board was read.
-                if not mine or context.store.has(job.key):
-                    continue
-                attempt(job, context)
-            ran = True
-            if context.store.has(job.key):
-                board.finished.add(job.key)
+            if board.is_ready(job):
+                ran |= _take(job, context, board, claims)
         if not ran:
-            time.sleep(_IDLE_SECONDS)
+            time.sleep(max(_IDLE_SECONDS, _IDLE_SHARE * looked))
+
+
+def _take(job: Job, context: Context, board: Board[Job], claims: Claims) -> bool:
+    """Runs a job unless it is settled or another worker is on it; tells whether it ran."""
+    if board.settle(job.key):
+        return False
+    with claims.holding(job.key) as mine:
+        # Another worker may have settled it, and taking over a dead one's claim may have, too.
+        if not mine or board.settle(job.key):
+            return False
+        attempt(job, context)
+    board.settle(job.key)
+    return True
 
 
 def attempt(job: Job, context: Context) -> None:
     """Runs one job and publishes its result, or the reason why there is none."""
     start = time.perf_counter()
-    store = context.store
+    log = JobLog(context.store.root / "logs")
+    log.add(job.key, "started", kind=job.kind, label=job.label, device=context.device)
+    result = _result(job, context)
+    seconds = time.perf_counter() - start
+    if isinstance(result, Failure):
+        context.store.fail(job.key, result)
+        log.add(job.key, "failed", seconds=seconds, **result._asdict())
+        return
+    measured = {
+        "seconds": seconds,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "device": context.device,
+        "torch": torch.__version__,
+    }
+    record = {"kind": job.kind, "label": job.label, "measured": measured}
+    context.store.publish(job.key, record | dict(result.record), result.arrays)
+    log.add(job.key, "finished", **measured)
+
+
+def _result(job: Job, context: Context) -> Output | Failure:
     try:
-        output = job.run(context.on(job.track))
+        return job.run(context.on(job.track))
     except NotApplicable as error:
-        store.fail(job.key, Failure("not_applicable", str(error)))
+        return Failure("not_applicable", str(error))
     except Diverged as error:
-        store.fail(job.key, Failure("failed", f"diverged: {error}"))
+        return Failure("failed", f"diverged: {error}")
     except UserError as error:
-        store.fail(job.key, Failure("failed", str(error)))
+        return Failure("failed", str(error))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        store.fail(job.key, Failure("failed", reason, traceback.format_exc()))
-    else:
-        measured = {
-            "seconds": time.perf_counter() - start,
-            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "device": context.device,
-            "torch": torch.__version__,
-        }
-        record = {"kind": job.kind, "label": job.label, "measured": measured}
-        store.publish(job.key, record | dict(output.record), output.arrays)
+        return Failure("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -114,17 +109,25 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-dir", type=Path, default=None)
+    parser.add_argument("--plugin", type=Path, action="append", default=[])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parent = os.getppid()
-    context = Context(
-        grid=read_grid(arguments.out / "grid.yaml"),
-        store=Store.of(arguments.out),
-        device=arguments.device,
-        data_dir=arguments.data_dir,
-    )
-    plan = make_plan(context)
-    work(context, Board(plan.jobs, context.store), stop=lambda: os.getppid() != parent)
+    # Being told to stop gives the claim back; being killed leaves it to whoever watches.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        context = open_run(
+            arguments.out,
+            device=arguments.device,
+            data_dir=arguments.data_dir,
+            plugins=arguments.plugin,
+        )
+        board = Board(make_plan(context).jobs, context.store)
+        work(context, board, stop=lambda: os.getppid() != parent)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped") from None
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """A file of attack scores, made by any program."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import UserError
+from dpbench.npz import Npz, Unreadable, open_npz
 from dpbench.privacy.trials import Bools, Floats
 
 _EXAMPLE = "numpy.savez('scores.npz', scores=scores, members=members, delta=1e-5)"
@@ -62,37 +60,27 @@ class ScoreFile:
 def _load(path: Path) -> dict[str, NDArray[np.generic]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file", allowed="an npz file", next_step=_EXAMPLE)
-    with path.open("rb") as file:
-        archive = _archive(path, file)
-        missing = [name for name in ("scores", "members") if name not in archive.files]
-        if missing:
-            raise UserError(
-                f"{path}: no array '{missing[0]}', only {', '.join(archive.files) or 'nothing'}",
-                allowed="scores, members, and optionally delta",
-                next_step=_EXAMPLE,
-            )
-        wanted = [name for name in ("scores", "members", "delta") if name in archive.files]
-        return {name: _array(path, archive, name) for name in wanted}
-
-
-def _archive(path: Path, file: BinaryIO) -> np.lib.npyio.NpzFile:
     try:
-        archive = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        archive = None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise UserError(f"{path}: this is no npz file", allowed="npz", next_step=_EXAMPLE)
-    return archive
+        with open_npz(path) as archive:
+            missing = [name for name in ("scores", "members") if name not in archive.names]
+            if missing:
+                present = ", ".join(archive.names) or "nothing"
+                raise UserError(
+                    f"{path}: no array '{missing[0]}', only {present}",
+                    allowed="scores, members, and optionally delta",
+                    next_step=_EXAMPLE,
+                )
+            wanted = [name for name in ("scores", "members", "delta") if name in archive.names]
+            return {name: _array(path, archive, name) for name in wanted}
+    except Unreadable:
+        raise UserError(f"{path}: this is no npz file", allowed="npz", next_step=_EXAMPLE) from None
 
 
-def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray[np.generic]:
+def _array(path: Path, archive: Npz, name: str) -> NDArray[np.generic]:
     try:
-        array = np.asarray(archive[name])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds Python objects" if "pickle" in str(error).lower() else str(error)
-        raise UserError(
-            f"{path}: {name} cannot be read: {reason}", allowed="an array of numbers"
-        ) from None
+        array = archive.array(name)
+    except Unreadable as error:
+        raise UserError(f"{path}: {name} {error}", allowed="an array of numbers") from None
     if array.dtype.kind not in "fiub":
         raise UserError(f"{path}: {name} has type {array.dtype}", allowed="numbers")
     return array

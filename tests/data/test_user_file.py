@@ -8,7 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dpbench.data import File, PopulationSpec, load_population, tables
+from dpbench import npz
+from dpbench.data import File, PopulationSpec, load_population
 from dpbench.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -176,7 +177,7 @@ def test_headers_that_promise_other_bytes_are_refused_before_anything_is_allocat
 
 
 def test_an_array_above_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "MAX_BYTES", 1000)
+    monkeypatch.setattr(npz, "MAX_BYTES", 1000)
     with pytest.raises(UserError, match="at most 1,000"):
         load(saved(tmp_path, x=X, y=Y))
 
@@ -205,7 +206,7 @@ def test_damaged_archives(tmp_path):
     for content in (b"", b"PK", whole[:300], bytes(flipped)):
         path = tmp_path / "broken.npz"
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"broken\.npz: cannot be read as \.npz"):
+        with pytest.raises(UserError, match=r"broken\.npz: .*cannot be read"):
             load(path)
 
 
@@ -277,6 +278,6 @@ def test_binary_content_in_a_csv(tmp_path):
 
 
 def test_a_csv_above_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "MAX_BYTES", 4)
+    monkeypatch.setattr(npz, "MAX_BYTES", 4)
     with pytest.raises(UserError, match="at most 4"):
         load(written(tmp_path, "1,2\n3,4\n"))

@@ -79,9 +79,23 @@ def test_the_resolved_document_reads_back_as_the_same_grid(tmp_path):
         ({"attacks": ["liar"]}, "unknown attack 'liar'.*did you mean 'lira'"),
         ({"attacks": ["gap", "gap"]}, "gap appears twice"),
         ({"attacks": {"all_but": ["liar"]}}, r"all_but\[0\]: unknown attack 'liar'.*'lira'"),
+        (
+            {"attacks": {"all_but": [["gap"]]}},
+            r"all_but\[0\]: \['gap'\] is not a name",
+        ),
         ({"attacks": {"but": []}}, r"all, or \{all_but"),
         ({"attacks": {"all_but": "gap"}}, "attacks.all_but: 'gap' is not valid.*a list"),
         ({"models": 0}, "models: 0 is not valid.*at least 2"),
+        ({"models": 10**9}, "models: 1000000000 is not valid.*at most 100,000"),
+        (
+            {"defenses": [{"dp_sgd": {"epsilon": [1.0] * 1000, "delta": [0.1] * 1000}}]},
+            r"defenses\[0\].dp_sgd: 1,000,000 combinations.*at most 100,000",
+        ),
+        (
+            {"defenses": [[{"top_k": {"k": [1] * 400}}, {"l2": {"weight_decay": [1] * 400}}]]},
+            "160,",
+        ),
+        ({"plugins": ["x" * 5000]}, "no such file"),
         ({"models": "64"}, "models: '64' is not valid"),
         ({"models": True}, "models: True is not valid"),
         ({"seed": -1}, "seed: -1 is not valid"),

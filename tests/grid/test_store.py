@@ -1,14 +1,7 @@
-import json
-import os
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 
 from dpbench.errors import UserError
-from dpbench.grid.claims import Claims
 from dpbench.grid.keys import key_of
 from dpbench.grid.store import Failure, Store
 
@@ -25,7 +18,9 @@ def test_publish_and_read_back(store):
     store.publish("ab12", {"epsilon": float("inf")}, arrays)
     assert store.has("ab12")
     assert store.finished() == {"ab12"}
-    assert store.record("ab12") == {"epsilon": float("inf")}
+    record = store.record("ab12")
+    assert record.pop("digest") == store.digest("ab12")
+    assert record == {"epsilon": float("inf")}
     for name, value in store.arrays("ab12").items():
         assert np.array_equal(value, arrays[name])
         assert np.array_equal(store.array("ab12", name), arrays[name])
@@ -34,7 +29,7 @@ def test_publish_and_read_back(store):
 def test_a_second_publication_changes_nothing(store):
     store.publish("ab12", {"first": True})
     store.publish("ab12", {"first": False})
-    assert store.record("ab12") == {"first": True}
+    assert store.record("ab12")["first"] is True
     assert not list((store.root / "tmp").iterdir())
 
 
@@ -65,41 +60,44 @@ def test_equal_values_have_equal_keys_and_types_matter():
     assert key_of(float("inf")) != key_of(None)
 
 
-def test_only_one_holds_a_claim(store):
-    claims = Claims(store.root / "claims")
-    with claims.holding("k") as first, claims.holding("k") as second:
-        assert first
-        assert not second
-        assert claims.active() == {"k"}
-        assert claims.owned_by(os.getpid()) == ["k"]
-    assert claims.active() == set()
+def test_what_is_known_is_found_again_and_what_is_new_is_found(store):
+    store.publish("ab12", {})
+    store.publish("cd34", {})
+    (store.root / "objects" / "cd" / "cd35").mkdir()
+    assert store.finished(known={"ab12"}) == {"ab12", "cd34"}
 
 
-def test_a_dead_process_loses_its_claim_at_once(store):
-    claims = Claims(store.root / "claims")
-    code = (
-        "import sys, time; from pathlib import Path; from dpbench.grid.claims import Claims\n"
-        "with Claims(Path(sys.argv[1])).holding('k'): print('held', flush=True); time.sleep(60)"
-    )
-    folder = str(store.root / "claims")
-    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        with claims.holding("k") as mine:
-            assert not mine
-        process.kill()
-        process.wait()
-        with claims.holding("k") as mine:
-            assert mine
+def test_a_digest_covers_what_was_found_and_not_how_long_it_took(store):
+    arrays = {"a": np.arange(3)}
+    facts = {"value": 1.5, "label": "x", "measured": {"seconds": 1.0}}
+    store.publish("ab12", facts, arrays)
+    store.publish("ab13", facts | {"label": "y", "measured": {"seconds": 2.0}}, arrays)
+    store.publish("ab14", facts | {"value": 1.25}, arrays)
+    store.publish("ab15", facts, {"a": np.arange(3) + 1})
+    digests = [store.digest(key) for key in ("ab12", "ab13", "ab14", "ab15")]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
-def test_a_silent_machine_loses_its_claim_after_a_while(store):
-    claims = Claims(store.root / "claims")
-    path = store.root / "claims" / "k"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "born": "1"}))
-    with claims.holding("k") as mine:
-        assert not mine
-    long_ago = time.time() - 3600
-    os.utime(path, (long_ago, long_ago))
-    with claims.holding("k") as mine:
-        assert mine
+def test_damage_is_noticed(store):
+    store.publish("ab12", {}, {"a": np.arange(3)})
+    path = store.folder("ab12") / "arrays.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        store.digest("ab12")
+    (store.folder("ab12") / "record.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        store.digest("ab12")
+
+
+def test_a_removed_result_is_open_again_and_a_copy_is_the_same(store, tmp_path):
+    store.publish("ab12", {"value": 2}, {"a": np.arange(3)})
+    other = Store(tmp_path / "other")
+    other.create()
+    other.adopt("ab12", store)
+    assert other.digest("ab12") == store.digest("ab12")
+    store.remove("ab12")
+    assert not store.has("ab12")
+    assert not list((store.root / "tmp").iterdir())

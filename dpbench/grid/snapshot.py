@@ -1,0 +1,74 @@
+"""How a run stands at one moment, for people and for programs."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dpbench.grid.board import Board, Planned
+from dpbench.grid.claims import Claims
+from dpbench.grid.replace import replace_text
+from dpbench.grid.store import Store
+
+PROGRESS = "progress.json"
+"""The file in a run's folder that is replaced while a command works on it."""
+
+
+class Running(NamedTuple):
+    """A job that a worker is on.
+
+    Attributes:
+        label: What it is.
+        key: Its key.
+        host: Where.
+        pid: In which process.
+        since: Since when, by that machine's clock; None while the claim is being written.
+    """
+
+    label: str
+    key: str
+    host: str
+    pid: int
+    since: float | None
+
+
+def running(board: Board[Any], store: Store) -> list[Running]:
+    """Returns the jobs of a board that living workers are on, the longest running first."""
+    found = []
+    for key, claim in Claims(store.root / "claims").active().items():
+        job: Planned | None = board.jobs.get(key)
+        if job is None or key in board.finished:
+            continue
+        if claim is None:
+            found.append(Running(job.label, key, "?", 0, None))
+        else:
+            found.append(Running(job.label, key, claim.host, claim.pid, claim.since))
+    return sorted(found, key=lambda one: one.since or time.time())
+
+
+def write_progress(
+    board: Board[Any], store: Store, folder: Path, *, seconds_left: float | None
+) -> None:
+    """Replaces the progress file of a folder."""
+    now = running(board, store)
+    document = {
+        "time": time.time(),
+        "jobs": len(board.jobs),
+        "finished": len(board.finished),
+        "running": [one._asdict() for one in now],
+        "waiting": max(0, len(board.open) - len(now)),
+        "failed": len(board.failed),
+        "blocked": len(board.blocked),
+        "seconds_left": seconds_left,
+    }
+    replace_text(folder / PROGRESS, json.dumps(document, indent=1) + "\n")
+
+
+def read_progress(folder: Path) -> Mapping[str, Any]:
+    """Returns what was last written, or nothing."""
+    try:
+        found = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,117 @@
+"""How a machine watches its workers; the workers here are small scripts that work on nothing."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from stores import FIRST, SECOND, THIRD, TRAIN, plan, store_of
+
+from dpbench.errors import UserError
+from dpbench.grid import local
+from dpbench.grid.board import Board
+from dpbench.grid.claims import Claims
+from dpbench.grid.job_log import JobLog
+from dpbench.grid.local import Crew, Pool
+from dpbench.grid.store import Store
+
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+from dpbench.grid.board import Board
+from dpbench.grid.claims import Claims
+from dpbench.grid.store import Store
+from stores import *
+
+store = Store(Path(sys.argv[1]) / "store")
+claims, board = Claims(store.root / "claims"), Board(plan(), store)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def do(key):
+    {fault}
+    store.publish(key, {{}})
+
+while board.open:
+    for job in board.open:
+        if board.is_ready(job):
+            with claims.holding(job.key) as mine:
+                if mine and not board.settle(job.key):
+                    do(job.key)
+    board.refresh()
+"""
+
+
+def pool_of(tmp_path: Path, monkeypatch: Any, fault: str, **crew: Any) -> tuple[Pool, Store]:
+    """A pool of scripts with a fault."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(fault=fault))
+    monkeypatch.setattr(local, "WORKER", (sys.executable, str(script)))
+    monkeypatch.setattr(local, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(local, "_POLL_SHARE", 0)
+    monkeypatch.setattr(local, "_GRACE_SECONDS", 0.2)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    store = store_of(tmp_path, [])
+    context: Any = SimpleNamespace(store=store, device="cpu", data_dir=None)
+    return Pool(context, tmp_path, Crew(**{"workers": 1} | crew)), store
+
+
+def board_after(tmp_path: Path, monkeypatch: Any, fault: str, **crew: Any) -> Board[Any]:
+    """Lets a pool work until nothing is left."""
+    pool, store = pool_of(tmp_path, monkeypatch, fault, **crew)
+    board: Board[Any] = Board(plan(), store)
+    pool.run(board, lambda board: None)
+    assert not Claims(store.root / "claims").active()
+    return board
+
+
+def log_of(tmp_path: Path, key: str) -> list[str]:
+    return [entry["event"] for entry in JobLog(tmp_path / "store" / "logs").entries(key)]
+
+
+def test_a_job_that_kills_its_worker_twice_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    fault = "if key == FIRST: os.kill(os.getpid(), signal.SIGKILL)"
+    board = board_after(tmp_path, monkeypatch, fault)
+    assert board.failed == {FIRST}
+    assert len(board.finished) == 4
+    failure = Store(tmp_path / "store").failure(FIRST)
+    assert failure is not None
+    assert failure.reason == "the worker died twice (signal SIGKILL; often out of memory)"
+    assert log_of(tmp_path, FIRST) == ["died", "died", "failed"]
+
+
+def test_a_job_that_kills_its_worker_once_is_done_by_the_next(tmp_path, monkeypatch):
+    fault = "if key == FIRST and not list((store.root / 'deaths').iterdir()): os._exit(3)"
+    board = board_after(tmp_path, monkeypatch, fault)
+    assert board.failed == set()
+    assert len(board.finished) == 5
+    assert log_of(tmp_path, FIRST) == ["died"]
+
+
+def test_a_job_that_takes_too_long_is_stopped_and_the_others_go_on(tmp_path, monkeypatch):
+    fault = "if key == SECOND: time.sleep(600)"
+    board = board_after(tmp_path, monkeypatch, fault, job_timeout=5.0, workers=2)
+    assert board.failed == {SECOND}
+    assert board.finished >= {TRAIN, FIRST, THIRD}
+    failure = Store(tmp_path / "store").failure(SECOND)
+    assert failure == ("failed", "stopped after 5 s (--job-timeout)", "")
+    assert log_of(tmp_path, SECOND) == ["failed"]
+    assert not list((tmp_path / "store" / "deaths").iterdir())
+
+
+def test_workers_that_end_at_once_are_no_endless_loop(tmp_path, monkeypatch):
+    with pytest.raises(UserError) as caught:
+        board_after(tmp_path, monkeypatch, "sys.exit('error: no space left')")
+    assert "workers end before they finish a job: error: no space left" in str(caught.value)
+
+
+def test_a_worker_that_does_not_listen_is_killed_and_its_claim_given_up(tmp_path, monkeypatch):
+    def interrupted(board: Board[Any]) -> None:
+        if Claims(tmp_path / "store" / "claims").active():
+            raise KeyboardInterrupt
+
+    pool, store = pool_of(tmp_path, monkeypatch, "time.sleep(600)")
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(Board(plan(), store), interrupted)
+    assert not list((store.root / "claims").iterdir())
+    assert not list((store.root / "deaths").iterdir())
