@@ -71,7 +71,8 @@ def on_dark(color: str) -> str:
     mixed, share = color, 0.0
     while contrast(mixed, DARK) < 4.5:
         share += 0.05
-        mixed = to_hex([(1 - share) * value + share for value in to_rgb(color)])
+        red, green, blue = ((1 - share) * value + share for value in to_rgb(color))
+        mixed = to_hex((red, green, blue))
     return mixed
 
 

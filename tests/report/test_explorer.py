@@ -129,10 +129,10 @@ def test_charts_read_what_the_script_writes():
 def test_libraries_are_kept_and_a_home_that_cannot_be_written_to_does_not_matter(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "bundle")
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda snippet: "bundle")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert charts.script() == "bundle"
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "made again")
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda snippet: "made again")
     assert charts.script() == "bundle"
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
