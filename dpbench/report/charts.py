@@ -135,10 +135,10 @@ def script() -> str:
     import vl_convert
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpbench"
-    kept = cache / f"vega-{version('vl-convert-python')}.js"
+    kept = cache / f"vega-embed-{version('vl-convert-python')}.js"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
-    bundle: str = vl_convert.javascript_bundle(snippet=None)
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_name(f"{kept.name}.{os.getpid()}")
