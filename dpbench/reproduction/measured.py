@@ -63,7 +63,8 @@ class Numbers:
         )
         if measure.metric in _CELL_METRICS:
             return self._accuracy(measure, models, resampling), (models, examples)
-        scores, members = (part[:models, :examples] for part in self._scores(measure))
+        scores, members = self._scores(measure)
+        scores, members = scores[:models, :examples], members[:models, :examples]
         rows = np.arange(models)
         match measure.metric:
             case "advantage" | "balanced_accuracy":
