@@ -78,11 +78,11 @@ def _reported(one: Reported, numbers: Numbers) -> Judged:
 
 
 def _ordering(statement: Ordering, numbers: Callable[[str], Numbers]) -> Judged:
-    sides = [_side(one, numbers) for one in (statement.more, statement.than)]
-    gap = _gap(statement, *sides, numbers)
+    first, second = _side(statement.more, numbers), _side(statement.than, numbers)
+    gap = _gap(statement, first, second, numbers)
     shown = [
         _number(value) if isinstance(one, Measure) else f"{value.value:g}"
-        for one, value in zip((statement.more, statement.than), sides, strict=True)
+        for one, value in ((statement.more, first), (statement.than, second))
     ]
     text = f"{shown[0]} against {shown[1]}; difference {_number(gap)}"
     if statement.factor != 1:

@@ -63,7 +63,8 @@ class Numbers:
         )
         if measure.metric in _CELL_METRICS:
             return self._accuracy(measure, models, resampling), (models, examples)
-        scores, members = (part[:models, :examples] for part in self._scores(measure))
+        scores, members = self._scores(measure)
+        scores, members = scores[:models, :examples], members[:models, :examples]
         rows = np.arange(models)
         match measure.metric:
             case "advantage" | "balanced_accuracy":
@@ -83,6 +84,11 @@ class Numbers:
     def _accuracy(self, measure: Measure, models: int, resampling: Resampling) -> Draws:
         cell = self._run.cell(measure.cell, measure.track)
         context = self._run.context.on(measure.track)
+        if not context.store.has(cell.observe.key):
+            raise UserError(
+                f"{measure.cell} has no result: it failed or is not finished",
+                next_step="see `dpbench status`",
+            )
         if measure.metric == "train_accuracy":
             value = np.full(
                 1 + REPLICATES, context.store.record(cell.observe.key)["train_accuracy"]

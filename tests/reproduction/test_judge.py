@@ -175,6 +175,13 @@ def test_an_attack_that_is_not_there_is_named(numbers):
         numbers.of(number("none", "advantage", "salem"))
 
 
+@pytest.mark.parametrize("metric", ["test_accuracy", "train_accuracy"])
+def test_a_cell_that_failed_has_no_accuracy(numbers, monkeypatch, metric):
+    monkeypatch.setattr(type(numbers._run.context.store), "has", lambda store, key: False)
+    with pytest.raises(UserError, match="none has no result"):
+        numbers.of(Measure(grid="tiny", cell="none", metric=metric))
+
+
 def test_a_page_holds_every_line():
     one = Reported(what="a | b", value=0.25, source="V, table 1", ours=SMALL, within=0.1)
     whole = paper(reported=(one,))
