@@ -71,6 +71,14 @@ def _replace_scalar(text: str, rng: Rng) -> str:
     return text[:place] + _token(rng) + text[place + len(word) :]
 
 
+def _other_number(text: str, rng: Rng) -> str:
+    places = [i for i, letter in enumerate(text) if letter in "123456789"]
+    if not places:
+        return text
+    place = int(rng.choice(places))
+    return text[:place] + str(rng.integers(1, 10)) + text[place + 1 :]
+
+
 def _insert(text: str, rng: Rng) -> str:
     place = rng.integers(len(text) + 1)
     return text[:place] + _token(rng) + text[place:]
@@ -102,7 +110,10 @@ def _token(rng: Rng) -> str:
     return TOKENS[rng.integers(len(TOKENS))]
 
 
-_FAULTS = (_replace_scalar, _replace_scalar, _insert, _repeat_line, _cut, _flip, _sweep)
+_FAULTS = (
+    _replace_scalar, _replace_scalar, _other_number, _other_number, _insert, _repeat_line, _cut,
+    _flip, _sweep,
+)  # fmt: skip
 
 
 def score_bytes(rng: Rng) -> bytes:

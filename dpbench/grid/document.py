@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_number(self, node: yaml.ScalarNode) -> float:
         try:
-            value: float = self.construct_yaml_float(node)  # type: ignore[no-untyped-call]
+            value: float = self.construct_yaml_float(node)
         except ValueError:
             value = math.nan
         if math.isnan(value):
@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
         if len(node.value) > _MOST_DIGITS:
             problem = f"{node.value[:20]}... has {len(node.value)} digits"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        value: int = self.construct_yaml_int(node)  # type: ignore[no-untyped-call]
+        value: int = self.construct_yaml_int(node)
         return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -308,7 +308,7 @@ def _integer(value: Any, where: str, *, least: int, most: int | None = None) -> 
         raise UserError(
             f"{where}: {value!r} is not valid", allowed=f"an integer of at least {least}{above}"
         )
-    return value
+    return cast(int, value)
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -258,10 +259,16 @@ def write_tables(tables: Tables, out: Path) -> dict[str, pd.DataFrame]:
     """Writes cells and attacks as parquet and CSV, and the timings as CSV; returns the frames."""
     frames = {"cells": tables.cells(), "attacks": tables.attacks()}
     for name, frame in frames.items():
-        replace_file(
-            out / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False)
-        )
-        replace_file(out / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+        replace_file(out / f"{name}.parquet", partial(_write_parquet, frame))
+        replace_file(out / f"{name}.csv", partial(_write_csv, frame))
     timings = tables.timings()
-    replace_file(out / "timings.csv", lambda path: timings.to_csv(path, index=False))
+    replace_file(out / "timings.csv", partial(_write_csv, timings))
     return frames
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, index=False)
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_csv(path, index=False)

@@ -34,13 +34,13 @@ def test_score_files_with_seeded_faults(tmp_path):
     }
 
 
-@pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("field", ["letter", "150", "0.1", "8", "1e-5", "online", "gap", "tiny"])
-def test_every_token_in_every_kind_of_field(tmp_path, token, field):
+def test_every_token_in_every_kind_of_field(tmp_path, field):
     path = tmp_path / "grid.yaml"
-    text = GRID.replace(field, token, 1)
-    path.write_text(text, encoding="utf-8", errors="surrogatepass")
-    with_message(lambda: read_grids(path))
+    for token in TOKENS:
+        text = GRID.replace(field, token, 1)
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        with_message(lambda: read_grids(path))
 
 
 VALUES = st.recursive(
