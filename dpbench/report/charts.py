@@ -41,7 +41,10 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
     import altair as alt
 
     accuracy = alt.X(
-        "accuracy:Q", title="test accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format="%")
+        "accuracy:Q",
+        title="test accuracy",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(format="~%", tickCount=8),
     )
     leak = alt.Y("drawn:Q", title=title, scale=_scale(alt, rate), axis=_axis(alt, rate))
     look = {"color": alt.Color("color:N", scale=None), "shape": alt.Shape("shape:N", scale=None)}
