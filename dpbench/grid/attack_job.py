@@ -181,4 +181,5 @@ class AttackJob(Job):
 
 
 def _tensor(inputs: Floats) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(inputs, dtype=np.float32))
+    # The view's own inputs are read-only, which a tensor cannot be: those are copied.
+    return torch.from_numpy(np.require(inputs, np.float32, ["W"]))

@@ -69,3 +69,12 @@ def test_tables_say_why_letters_cannot_be_shifted(run):
     assert row["status"] == "not_applicable"
     assert "only images" in row["reason"]
     assert rows.loc["none", "outlier", "adaptive"]["status"] == "done"
+
+
+def test_inputs_that_cannot_be_written_to_are_answered_like_others(folder, run):
+    context = context_of(folder, models=MODELS, defenses=["none", "label_only"], attacks=ATTACKS)
+    job = next(row.scores for row in run.plan.cells[0].rows if row.name == "augmentation")
+    inputs = job.view(context).inputs.copy()
+    expected = job.view(context).target.predictions(inputs)
+    inputs.flags.writeable = False  # a warning of torch's would fail the test
+    np.testing.assert_array_equal(job.view(context).target.predictions(inputs), expected)
