@@ -123,4 +123,6 @@ def _apart(first: Interval, second: Interval, factor: float) -> Interval:
 
 def _number(value: Interval) -> str:
     digits = 4 if max(abs(value.low), abs(value.high)) < 0.1 else 3
+    if value.low == value.high:  # a number without limits: nothing was resampled
+        return f"{value.value:.{digits}f}"
     return f"{value.value:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
