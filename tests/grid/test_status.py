@@ -54,7 +54,8 @@ def test_the_time_left_is_that_of_the_last_progress(run):
 
 
 def test_a_thousand_failures_are_not_all_shown(run, monkeypatch):
-    monkeypatch.setattr("dpbench.cli.status._MOST_FAILURES", 1)
+    # The package has the command under the module's name.
+    monkeypatch.setattr(sys.modules["dpbench.cli.status"], "_MOST_FAILURES", 1)
     store_of(run, [TRAIN], failed=[FIRST, SECOND, THIRD])
     assert shown(run)[-1].startswith("and 2 more failures in ")
 
