@@ -72,9 +72,9 @@ class RunProgress:
         now = time.monotonic()
         if not open_jobs or now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
-            failed = f", {len(board.failed)} failed" if board.failed else ""
+            lost = f", {len(board.failed)} without a result" if board.failed else ""
             elapsed = f"{now - self._start:.0f} s"
-            self._console.print(f"{done}/{total} jobs{failed}, {elapsed}, {estimate or stage}")
+            self._console.print(f"{done}/{total} jobs{lost}, {elapsed}, {estimate or stage}")
 
     def _write(self, board: Board[Any], seconds: float | None) -> None:
         now = time.monotonic()
