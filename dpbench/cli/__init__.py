@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 finished with failed cells, 2 wrong input, 130 interrupted
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -50,22 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(bound)
-app.command()(audit)
-app.command()(check)
-app.command()(disparity)
-app.command()(compare)
-app.command()(reproduce)
-app.command("new-defense")(new_defense)
-app.command()(tune)
-app.command()(status)
-app.command()(worker)
-app.command()(collect)
-app.command()(merge)
-app.command()(gc)
 
-
-@app.command()
 def run(
     grid: GridArgument,
     out: OutOption = None,
@@ -95,7 +81,6 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command()
 def plan(
     grid: GridArgument,
     plugin: PluginOption = None,
@@ -109,14 +94,12 @@ def plan(
         show_plan(context, folder)
 
 
-@app.command()
 def report(folder: FolderArgument, data_dir: DataOption = None) -> None:
     """Draw the figures, tables and page of a run again."""
     draw(folder, data_dir, force=True)
     console().print(f"{folder / 'report.html'}", markup=False)
 
 
-@app.command("list")
 def list_(
     what: Annotated[
         Literal["attacks", "defenses", "datasets", "models", "grids"], typer.Argument()
@@ -135,7 +118,6 @@ def list_(
     screen.print(table)
 
 
-@app.command()
 def download(
     name: Annotated[str, typer.Argument(help="The data set.")], data_dir: DataOption = None
 ) -> None:
@@ -145,7 +127,6 @@ def download(
     console().print(f"{fetch(name, data_dir)}", markup=False)
 
 
-@app.command()
 def doctor(
     data_dir: DataOption = None,
     audit: Annotated[
@@ -165,6 +146,36 @@ def doctor(
     console().print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Run a grid": {
+        "run": run,
+        "plan": plan,
+        "status": status,
+        "report": report,
+        "list": list_,
+        "download": download,
+    },
+    "Compare and extend": {
+        "compare": compare,
+        "reproduce": reproduce,
+        "tune": tune,
+        "disparity": disparity,
+        "new-defense": new_defense,
+        "check": check,
+    },
+    "What privacy is promised, and what is proved": {
+        "bound": bound,
+        "audit": audit,
+        "doctor": doctor,
+    },
+    "Several machines": {"worker": worker, "collect": collect, "merge": merge, "gc": gc},
+}
+
+for _panel, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_panel)(_command)
 
 
 def _contexts(
