@@ -58,18 +58,6 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
     along = points.mark_rule(opacity=0.5).encode(
         accuracy, alt.Y("low:Q"), alt.Y2("high"), color=look["color"]
     )
-    limit = (
-        points.transform_filter("isValid(datum.limit)")
-        .mark_tick(orient="horizontal", thickness=3, size=16)
-        .encode(accuracy, alt.Y("limit:Q"), color=look["color"])
-        .properties(name="limit")
-    )
-    beyond = (
-        points.transform_filter("isValid(datum.beyond)")
-        .mark_point(shape="triangle-up", filled=True, size=50, opacity=0.6)
-        .encode(accuracy, alt.Y("beyond:Q"), color=look["color"])
-        .properties(name="beyond")
-    )
     marks = points.mark_point(
         filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7, cursor="pointer"
     ).encode(
@@ -79,7 +67,22 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
         tooltip=[alt.Tooltip(f"{field}:N", title=said) for field, said in HOVER.items()],
         description="summary:N",
     )
-    return _finished(alt.layer(joined, across, along, limit, beyond, marks))
+    limits = _limits(alt, points, accuracy, look["color"])
+    return _finished(alt.layer(joined, across, along, *limits, marks))
+
+
+def _limits(alt: Any, points: Any, accuracy: Any, color: Any) -> list[Any]:
+    """Returns the layers of what no attack can exceed: a dash, or a mark at the chart's end."""
+    drawn = {
+        "limit": points.mark_tick(orient="horizontal", thickness=3, size=16),
+        "beyond": points.mark_point(shape="triangle-up", filled=True, size=50, opacity=0.6),
+    }
+    return [
+        chart.transform_filter(f"isValid(datum.{name})")
+        .encode(accuracy, alt.Y(f"{name}:Q"), color=color)
+        .properties(name=name)
+        for name, chart in drawn.items()
+    ]
 
 
 def roc() -> dict[str, Any]:
