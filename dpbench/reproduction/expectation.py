@@ -58,6 +58,7 @@ class Reported(Settings):
         ours: Where ours is.
         within: Where the experiment is the same: how far ours may be away. Left out where it is a
             miniature: both are then shown, and orderings are what is judged.
+        because: Why ours is another, if it is known to be; with the evidence.
     """
 
     what: str
@@ -65,6 +66,7 @@ class Reported(Settings):
     source: str
     ours: Measure
     within: Annotated[float, Field(ge=0)] | None = None
+    because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,8 @@ def _reported(one: Reported, numbers: Numbers) -> Judged:
     else:
         near = ours.low <= one.value + one.within and ours.high >= one.value - one.within
         verdict, note = (MATCH if near else DIFFERS), f"tolerance {one.within:g}"
+        if one.because and not near:
+            note = f"{note}; {one.because}"
     return Judged(one.what, one.source, f"{one.value:g}", _number(ours), verdict, note)
 
 

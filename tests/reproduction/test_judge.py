@@ -69,6 +69,17 @@ def test_a_number_matches_where_its_tolerance_meets_our_interval(value, within, 
 
 
 @pytest.mark.parametrize(
+    ("value", "note"), [(0.33, "tolerance 0; other data"), (0.3, "tolerance 0")]
+)
+def test_a_reason_is_given_only_for_a_number_that_differs(value, note):
+    one = Reported(what="w", value=value, source="s", ours=SMALL, within=0.0, because="other data")
+    (line,) = judge(
+        paper(reported=(one,)), lambda name: Known({"small": Interval(0.25, 0.2, 0.32)})
+    )
+    assert line.note == note
+
+
+@pytest.mark.parametrize(
     ("gap", "margin", "verdict"),
     [
         (Interval(0.2, 0.1, 0.3), 0.0, HOLDS),
