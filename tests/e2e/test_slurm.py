@@ -50,7 +50,7 @@ def events(out: Path, kind: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_a_run_outlives_a_node_and_an_interruption(slurm, tmp_path):
+def test_a_run_outlives_preemption_an_interruption_and_a_node(slurm, tmp_path):
     cells = {"defenses": ["none", {"gated": {"number": [1, 2, 3]}}]}
     finished = compute(tmp_path / "clean", **cells)
     context, out = prepared(tmp_path / "slurm", **cells)
@@ -68,6 +68,12 @@ def test_a_run_outlives_a_node_and_an_interruption(slurm, tmp_path):
     wait_for(two_are_held, first)
     assert set(held_jobs(out).values()) == {"n1", "n2"}
     assert slurm.ask("squeue", "--noheader", "--array", "--format=%k").split() == ["tiny"] * 2
+    # What Slurm sends before it preempts: the claim is given back, and the task queued again.
+    tasks = dict(map(str.split, slurm.ask("squeue", "--noheader", "--format=%N %i").splitlines()))
+    slurm.ask("scancel", "--signal=USR2", tasks["n1"])
+    wait_for(lambda: set(held_jobs(out).values()) == {"n2"}, first)
+    wait_for(lambda: "Restarts=1" in slurm.ask("scontrol", "show", "job", tasks["n1"]), first)
+    assert not list((out / "store" / "deaths").iterdir())
     first.send_signal(signal.SIGINT)
     assert first.wait(timeout=300) == 130
     wait_for(lambda: not held_jobs(out) and not slurm.ask("squeue", "--noheader"))

@@ -1,6 +1,7 @@
 """How a machine watches its workers; the workers here are small scripts that work on nothing."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,16 @@ def test_a_worker_that_does_not_listen_is_killed_and_its_claim_given_up(tmp_path
         attend(pool, Board(plan(), store), interrupted)
     assert not list((store.root / "claims").iterdir())
     assert not list((store.root / "deaths").iterdir())
+
+
+def test_each_worker_sees_its_own_gpu(tmp_path, monkeypatch):
+    show = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'])"
+    monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", show))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    store_of(tmp_path, [])
+    pool = Pool(Crew(folder=tmp_path, workers=3, device="cuda", first=1))
+    board: Board[Any] = Board(plan(), Store(tmp_path / "store"))
+    while pool.tend(board):
+        time.sleep(0.05)
+    (log,) = (tmp_path / "store" / "logs").glob("workers-*.log")
+    assert sorted(log.read_text().split("\n")) == ["", "4 1", "7 1", "7 1"]

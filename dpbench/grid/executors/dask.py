@@ -1,9 +1,12 @@
 """Workers as long tasks of a dask cluster, which is there already or is made of this machine."""
 
+import contextlib
 import importlib.util
+import signal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from dpbench.errors import UserError
@@ -54,6 +57,11 @@ class Dask(Executor):
                 "--executor dask: address and scheduler_file are both given",
                 allowed="one of them, or none for a cluster of this machine",
             )
+        if self.scheduler_file is not None and not Path(self.scheduler_file).is_file():
+            raise UserError(
+                f"--executor dask: scheduler_file {self.scheduler_file}: no such file",
+                next_step=f"start one: dask scheduler --scheduler-file {self.scheduler_file}",
+            )
         if self.here and self.resources:
             raise UserError(
                 f"--executor dask: resources {dict(self.resources)}, but no cluster that has them",
@@ -101,7 +109,16 @@ class _Tasks(Workers):
         self._futures = [self._submit(number) for number in range(crew.workers)]
 
     def tend(self, board: Board[Any]) -> bool:
-        """Submits tasks again that ended too early; dask does so with those of lost workers."""
+        """Submits tasks again that ended too early; dask does so with those of lost workers.
+
+        Raises:
+            UserError: Tasks end before they get anything done, or the scheduler is gone.
+        """
+        if self._client.status == "closed":
+            raise UserError(
+                "--executor dask: the scheduler is gone",
+                next_step="start the cluster again: the same command goes on from here",
+            )
         ended = [number for number, future in enumerate(self._futures) if future.done()]
         if ended:
             board.refresh()  # a task that ends because nothing is left has left nothing open
@@ -115,15 +132,13 @@ class _Tasks(Workers):
         """Rings the bell, waits a little, and leaves the cluster, or ends it if it is our own."""
         from distributed import wait
 
-        try:
-            self._event.set()
-            wait(self._futures, timeout=_GRACE_SECONDS)
-        except (OSError, TimeoutError):
-            pass  # a cluster that is gone takes its tasks along
-        finally:
-            self._client.close()
-            if self._cluster is not None:
-                self._cluster.close()
+        if self._client.status == "running":  # a scheduler that is gone takes its tasks along
+            with contextlib.suppress(OSError, TimeoutError):
+                self._event.set()
+                wait(self._futures, timeout=_GRACE_SECONDS)
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
     def _submit(self, number: int) -> Any:
         crew = replace(self._crew, workers=1, first=number)
@@ -143,7 +158,8 @@ def _connect(executor: Dask, workers: int) -> tuple[Any, Any]:
     from distributed import Client, LocalCluster
 
     if executor.here:
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        with _deaf_to_ctrl_c():
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
         return Client(cluster), cluster
     try:
         client = Client(
@@ -156,3 +172,13 @@ def _connect(executor: Dask, workers: int) -> tuple[Any, Any]:
             next_step="start one: dask scheduler; then dask worker ADDRESS on each machine",
         ) from None
     return client, None
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Lets processes that are started inside go on at Ctrl-C, which is meant for this one alone."""
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
