@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gated import assert_same_tables, compute, held_jobs, prepared, wait_for
 from loopback_slurm import LoopbackSlurm
 
 from dpbench.grid import runner
+from dpbench.grid.job import Job
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
 
@@ -50,30 +52,41 @@ def events(out: Path, kind: str) -> list[tuple[str, str]]:
     return found
 
 
+def gated_jobs(jobs: Iterable[Job]) -> dict[str, int]:
+    """The jobs that wait at a gate, with its number."""
+    found = {}
+    for job in jobs:
+        if job.label.startswith("train gated"):
+            number = re.search(r"number=(\d)", job.label)
+            found[job.key] = int(number[1]) if number else 1
+    return found
+
+
+def preempt(slurm: LoopbackSlurm, out: Path, node: str) -> None:
+    """Sends the task of a node what Slurm sends first: it gives its claim back and queues again."""
+    (task,) = slurm.ask("squeue", "--noheader", f"--nodelist={node}", "--format=%i").split()
+    slurm.ask("scancel", "--signal=USR2", task)
+    wait_for(lambda: node not in held_jobs(out).values())
+    wait_for(lambda: "Restarts=1" in slurm.ask("scontrol", "show", "job", task))
+    assert not list((out / "store" / "deaths").iterdir())
+
+
 def test_a_run_outlives_preemption_an_interruption_and_a_node(slurm, tmp_path):
     cells = {"defenses": ["none", {"gated": {"number": [1, 2, 3]}}]}
     finished = compute(tmp_path / "clean", **cells)
     context, out = prepared(tmp_path / "slurm", **cells)
-    jobs = runner.prepare(context, out).jobs.values()
-    number = {"train gated models 0-7": 1} | {
-        f"train gated(number={n}) models 0-7": n for n in (2, 3)
-    }
-    gated = {job.key: number[job.label] for job in jobs if job.label in number}
+    gates = gated_jobs(runner.prepare(context, out).jobs.values())
 
     def two_are_held(*but: str) -> bool:
         held = held_jobs(out).keys()
-        return len(held) == 2 and held <= gated.keys() - set(but)
+        return len(held) == 2 and held <= gates.keys() - set(but)
 
     first = start(slurm, out)
     wait_for(two_are_held, first)
     assert set(held_jobs(out).values()) == {"n1", "n2"}
     assert slurm.ask("squeue", "--noheader", "--array", "--format=%k").split() == ["tiny"] * 2
-    # What Slurm sends before it preempts: the claim is given back, and the task queued again.
-    tasks = dict(map(str.split, slurm.ask("squeue", "--noheader", "--format=%N %i").splitlines()))
-    slurm.ask("scancel", "--signal=USR2", tasks["n1"])
-    wait_for(lambda: set(held_jobs(out).values()) == {"n2"}, first)
-    wait_for(lambda: "Restarts=1" in slurm.ask("scontrol", "show", "job", tasks["n1"]), first)
-    assert not list((out / "store" / "deaths").iterdir())
+    preempt(slurm, out, "n1")
+    assert first.poll() is None
     first.send_signal(signal.SIGINT)
     assert first.wait(timeout=300) == 130
     wait_for(lambda: not held_jobs(out) and not slurm.ask("squeue", "--noheader"))
@@ -81,14 +94,13 @@ def test_a_run_outlives_preemption_an_interruption_and_a_node(slurm, tmp_path):
     second = start(slurm, out)
     wait_for(two_are_held, second)
     done, lost = next(iter(held_jobs(out).items()))
-    (tmp_path / "slurm" / f"gate{gated[done]}").touch()
+    (tmp_path / "slurm" / f"gate{gates[done]}").touch()
     wait_for(lambda: two_are_held(done), second)
     (half_done,) = (job for job, node in held_jobs(out).items() if node == lost)
     slurm.switch_off(lost)
     (tmp_path / "slurm" / "gate").touch()
     assert second.wait(timeout=300) == 0
     assert_same_tables(out, finished)
-    by = dict(events(out, "finished"))
-    assert by[done] == lost
-    assert by[half_done] != lost
-    assert len(by) == len(events(out, "finished"))
+    finishers = events(out, "finished")
+    assert len(finishers) == len(dict(finishers))
+    assert dict(finishers)[done] == lost != dict(finishers)[half_done]
