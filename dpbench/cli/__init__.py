@@ -3,11 +3,9 @@
 Exit codes: 0 done, 1 finished with failed cells, 2 wrong input, 130 interrupted.
 """
 
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -21,7 +19,6 @@ from dpbench.cli.collect import collect
 from dpbench.cli.compare import compare
 from dpbench.cli.components import components
 from dpbench.cli.console import console
-from dpbench.cli.device import require_device
 from dpbench.cli.disparity import disparity
 from dpbench.cli.draw import draw
 from dpbench.cli.gc import gc
@@ -30,6 +27,7 @@ from dpbench.cli.new_defense import new_defense
 from dpbench.cli.options import (
     DataOption,
     DeviceOption,
+    ExecutorOption,
     FolderArgument,
     GridArgument,
     JobsOption,
@@ -42,6 +40,7 @@ from dpbench.cli.status import status
 from dpbench.cli.tune import tune
 from dpbench.cli.worker import worker
 from dpbench.errors import UserError
+from dpbench.grid.stopping import stop_when_told
 
 app = typer.Typer(
     name="dpbench",
@@ -61,14 +60,22 @@ def run(
     data_dir: DataOption = None,
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
     job_timeout: TimeoutOption = None,
+    executor: ExecutorOption = "local",
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
+    from dpbench.cli.executor import chosen_executor
 
+    starter = chosen_executor(executor, workers=workers, device=device)
     outcomes = []
     for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
         outcome = execute(
-            context, folder, workers=workers, retry_failed=retry_failed, job_timeout=job_timeout
+            context,
+            folder,
+            workers=workers,
+            retry_failed=retry_failed,
+            job_timeout=job_timeout,
+            executor=starter,
         )
         draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)
@@ -195,7 +202,6 @@ def _contexts(
     from dpbench.grid.store import Store
 
     torch.set_num_threads(1)
-    require_device(device)
     grids = read_grids(find_grid(grid), plugins or ())
     contexts = []
     for spec in grids:
@@ -232,13 +238,9 @@ def _number(value: float, digits: int = 3) -> str:
     return "-" if value != value else f"{value:.{digits}f}"
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Runs the command line and turns errors into messages and exit codes."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_when_told()
     try:
         app()
     except UserError as error:

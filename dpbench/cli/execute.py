@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dpbench.errors import UserError
 from dpbench.grid import runner
+from dpbench.grid.executors import Executor
 from dpbench.grid.job import Context
 from dpbench.progress import RunProgress
 
@@ -21,16 +22,18 @@ def execute(
     retry_failed: bool = False,
     cells: str = "cells",
     job_timeout: float | None = None,
+    executor: Executor | None = None,
 ) -> runner.Outcome:
     """Runs every open job of a grid and writes its tables.
 
     Args:
         context: The run.
         folder: Its folder.
-        workers: Worker processes; None takes one for each core.
+        workers: How many; None takes one for each core.
         retry_failed: Forgets failures first.
         cells: What cells are called here.
         job_timeout: Seconds after which a job is stopped and fails.
+        executor: Who starts workers; this process if left out.
 
     Raises:
         Exit: 130, interrupted; nothing is lost.
@@ -49,6 +52,7 @@ def execute(
             workers=workers or runner.default_workers(),
             report=progress,
             job_timeout=job_timeout,
+            executor=executor,
         )
 
 

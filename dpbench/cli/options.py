@@ -9,7 +9,7 @@ GridArgument = Annotated[str, typer.Argument(help="A grid file, or the name of a
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
 JobsOption = Annotated[
-    int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes; one per core.")
+    int | None, typer.Option("-j", "--jobs", min=1, help="Workers; one per core of this machine.")
 ]
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with your own components.")
@@ -22,4 +22,11 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 TimeoutOption = Annotated[
     float | None,
     typer.Option("--job-timeout", min=1, help="Seconds after which a job is stopped and fails."),
+]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="Who starts workers: local, slurm or dask; options as 'slurm: {partition: gpu}'.",
+    ),
 ]

@@ -27,11 +27,11 @@ def worker(
     """Work on the run in a folder, beside any other machine that does, until nothing is left."""
     import torch
 
-    from dpbench.cli.device import require_device
     from dpbench.cli.execute import followed
     from dpbench.grid import runner
+    from dpbench.grid.device import require_device
+    from dpbench.grid.executors import Local
     from dpbench.grid.folder import open_run
-    from dpbench.grid.local import Crew
     from dpbench.grid.plan import make_plan
 
     torch.set_num_threads(1)
@@ -42,9 +42,11 @@ def worker(
     context.store.create()
     err = Console(stderr=True)
     err.print(f"{context.grid.name}: {len(plan.jobs)} jobs in {folder}", markup=False)
-    crew = Crew(workers=workers, job_timeout=job_timeout, plugins=plugins)
+    crew = runner.crew_of(
+        context, folder, workers=workers, job_timeout=job_timeout, plugins=plugins
+    )
     with followed(context, folder, err) as progress:
-        board = runner.work_off(context, plan, folder, crew, report=progress)
+        board = runner.work_off(context, plan, crew, executor=Local(), report=progress)
     failures = [failure for key in board.failed if (failure := context.store.failure(key))]
     failed = sum(failure.kind == "failed" for failure in failures)
     err.print(

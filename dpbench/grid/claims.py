@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from dpbench.grid.host import host_name
+
 # A heartbeat this old means that its owner is gone.
 _BEAT_SECONDS = 5.0
 _STALE_SECONDS = 60.0
@@ -54,7 +56,7 @@ class Claims:
         self, folder: Path, *, vanished: Callable[[Claim], None] = lambda claim: None
     ) -> None:
         self._folder, self._vanished = folder, vanished
-        self._host, self._machine = socket.gethostname(), _machine()
+        self._host, self._machine = host_name(), _machine()
 
     @contextlib.contextmanager
     def holding(self, key: str) -> Iterator[bool]:

@@ -2,17 +2,18 @@
 
 import json
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
+
+from dpbench.grid.host import host_name
 
 
 class JobLog:
     """The log folder of a store. An entry is one write, so those of two processes do not mix."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._host = folder, socket.gethostname()
+        self._folder, self._host = folder, host_name()
 
     def path(self, key: str) -> Path:
         """Returns the log of a job."""

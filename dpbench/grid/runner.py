@@ -11,10 +11,11 @@ import pandas as pd
 from dpbench.errors import UserError
 from dpbench.grid.board import Board, blocked_by
 from dpbench.grid.cell import Plan
+from dpbench.grid.crew import Crew
 from dpbench.grid.document import write_document
+from dpbench.grid.executors import Executor, Local, attend
 from dpbench.grid.job import Context, Job
 from dpbench.grid.listing import write_listing
-from dpbench.grid.local import Crew, Pool
 from dpbench.grid.plan import make_plan
 from dpbench.grid.quarantine import Quarantine
 from dpbench.grid.store import Store
@@ -64,6 +65,7 @@ def execute(
     workers: int,
     report: Report,
     job_timeout: float | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Runs every open job and writes the tables.
 
@@ -71,22 +73,45 @@ def execute(
         context: The run.
         plan: Its jobs.
         out: Its folder.
-        workers: Worker processes; 0 works in this process.
+        workers: How many workers; 0 works in this process.
         report: Told about progress now and then.
         job_timeout: Seconds after which a worker process is stopped and its job fails.
+        executor: Who starts them; this process if left out.
     """
-    work_off(context, plan, out, Crew(workers=workers, job_timeout=job_timeout), report=report)
+    crew = crew_of(context, out, workers=workers, job_timeout=job_timeout)
+    work_off(context, plan, crew, executor=executor or Local(), report=report)
     return collect(context, plan, out)
 
 
-def work_off(context: Context, plan: Plan, out: Path, crew: Crew, *, report: Report) -> Board[Job]:
+def crew_of(
+    context: Context,
+    out: Path,
+    *,
+    workers: int,
+    job_timeout: float | None = None,
+    plugins: tuple[Path, ...] = (),
+) -> Crew:
+    """Returns what the workers on a run are told; paths mean the same wherever they start."""
+    return Crew(
+        folder=out.resolve(),
+        workers=workers,
+        device=context.device,
+        data_dir=context.data_dir and context.data_dir.expanduser().resolve(),
+        job_timeout=job_timeout,
+        plugins=plugins,
+    )
+
+
+def work_off(
+    context: Context, plan: Plan, crew: Crew, *, executor: Executor, report: Report
+) -> Board[Job]:
     """Runs every open job, beside whoever else does; returns how all jobs stand."""
     board = Board(plan.jobs, context.store)
     if board.open:
         if crew.workers == 0:
             work(context, board)
         else:
-            Pool(context, out, crew).run(board, report)
+            attend(executor.start(crew), board, report)
         board.refresh()
     report(board)
     return board

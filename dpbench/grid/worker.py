@@ -3,13 +3,10 @@
 import argparse
 import os
 import resource
-import signal
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import torch
 
@@ -17,11 +14,13 @@ from dpbench.attacks import NotApplicable
 from dpbench.errors import UserError
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
+from dpbench.grid.device import require_device
 from dpbench.grid.folder import open_run
 from dpbench.grid.job import Context, Job, Output
 from dpbench.grid.job_log import JobLog
 from dpbench.grid.plan import make_plan
 from dpbench.grid.quarantine import Quarantine
+from dpbench.grid.stopping import stop_when_told
 from dpbench.grid.store import Failure
 from dpbench.training.task import Diverged
 
@@ -99,10 +98,6 @@ def _result(job: Job, context: Context) -> Output | Failure:
         return Failure("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Works on the run in a folder until nothing is left or the parent process is gone."""
     parser = argparse.ArgumentParser(prog="python -m dpbench.grid.worker")
@@ -114,8 +109,9 @@ def main() -> None:
     torch.set_num_threads(1)
     parent = os.getppid()
     # Being told to stop gives the claim back; being killed leaves it to whoever watches.
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_when_told()
     try:
+        require_device(arguments.device)
         context = open_run(
             arguments.out,
             device=arguments.device,
@@ -125,7 +121,8 @@ def main() -> None:
         board = Board(make_plan(context).jobs, context.store)
         work(context, board, stop=lambda: os.getppid() != parent)
     except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+        # In one line: the last one of a log is what people are shown.
+        raise SystemExit(f"error: {'; '.join(map(str.strip, str(error).splitlines()))}") from None
     except KeyboardInterrupt:
         raise SystemExit("stopped") from None
 

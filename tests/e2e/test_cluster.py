@@ -1,7 +1,4 @@
-"""Several machines on one folder, machines without one, and jobs that kill or stall their worker.
-
-Workers are held in the middle of a job by a defense that waits for a file.
-"""
+"""Several machines on one folder, machines without one, and jobs that kill or stall a worker."""
 
 import json
 import os
@@ -9,11 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gated import GRID, assert_same_tables, command, compute, held, prepared, wait_for
 from typer.testing import CliRunner
 
 import dpbench
@@ -21,106 +18,15 @@ from dpbench.cli import app
 from dpbench.errors import UserError
 from dpbench.grid import runner
 from dpbench.grid.folder import open_run
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
 from dpbench.grid.store import Failure, Store
 
-TABLES = ("cells.parquet", "cells.csv", "attacks.parquet", "attacks.csv")
-GRID = {
-    "name": "tiny",
-    "population": {"dataset": "letter", "pool": 100, "test": 100, "reference": 100},
-    "model": {"name": "mlp", "hidden": [8]},
-    "recipe": {"epochs": 4, "batch_size": 16, "lr": 0.1},
-    "models": 8,
-    "defenses": ["none", {"gated": {"number": [1, 2]}}, "label_only"],
-    "attacks": ["gap", "malt"],
-}
-PLUGIN = '''
-import os, signal, time
-from dataclasses import dataclass
-from pathlib import Path
-import dpbench
-
-GATE = Path(__file__).with_name("gate")
-
-@dpbench.register
-@dataclass(frozen=True, kw_only=True)
-class Gated(dpbench.Defense):
-    """Trains like any other, once the gate is open."""
-
-    reference = "nowhere"
-    number: int = 1
-
-    def prepare(self, data):
-        while not GATE.exists():
-            time.sleep(0.02)
-        return data
-
-@dpbench.register
-@dataclass(frozen=True, kw_only=True)
-class Deadly(dpbench.Defense):
-    """Takes its worker down, as running out of memory does."""
-
-    reference = "nowhere"
-
-    def prepare(self, data):
-        os.kill(os.getpid(), signal.SIGKILL)
-'''
 pytestmark = pytest.mark.e2e
-
-
-def command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "dpbench.cli", *map(str, words)]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=900)
-
-
-def prepared(folder: Path, **changes: object) -> tuple[Context, Path]:
-    """A planned run in a folder of its own, with the plugin beside it and the gate shut."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "held.py").write_text(PLUGIN)
-    path = folder / "tiny.yaml"
-    path.write_text(json.dumps(GRID | {"plugins": [str(folder / "held.py")]} | changes))
-    context = Context(grid=read_grid(path), store=Store(folder / "run" / "store"))
-    runner.prepare(context, folder / "run")
-    return context, folder / "run"
-
-
-def compute(folder: Path, **changes: object) -> Path:
-    """A run made by one process."""
-    context, out = prepared(folder, **changes)
-    (folder / "gate").touch()
-    plan = runner.prepare(context, out)
-    outcome = runner.execute(context, plan, out, workers=0, report=lambda board: None)
-    assert not outcome.failures
-    return out
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """What one machine makes of the grid."""
     return compute(tmp_path_factory.mktemp("finished"))
-
-
-def assert_same_tables(out: Path, clean: Path) -> None:
-    for name in TABLES:
-        assert (out / name).read_bytes() == (clean / name).read_bytes(), name
-
-
-def wait_for(what: Callable[[], bool], *processes: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 600
-    while not what():
-        assert time.monotonic() < deadline
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.05)
-
-
-def held(out: Path) -> set[int]:
-    """The processes that hold a claim."""
-    found = set()
-    for path in (out / "store" / "claims").iterdir():
-        text = path.read_text()
-        found |= {json.loads(text)["pid"]} if text else set()
-    return found
 
 
 @pytest.fixture

@@ -1,19 +1,20 @@
 """How a machine watches its workers; the workers here are small scripts that work on nothing."""
 
 import sys
+import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from stores import FIRST, SECOND, THIRD, TRAIN, plan, store_of
 
 from dpbench.errors import UserError
-from dpbench.grid import local
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
+from dpbench.grid.crew import Crew
+from dpbench.grid.executors import attend, base, local
+from dpbench.grid.executors.local import Pool
 from dpbench.grid.job_log import JobLog
-from dpbench.grid.local import Crew, Pool
 from dpbench.grid.store import Store
 
 SCRIPT = """
@@ -47,20 +48,19 @@ def pool_of(tmp_path: Path, monkeypatch: Any, fault: str, **crew: Any) -> tuple[
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(fault=fault))
     monkeypatch.setattr(local, "WORKER", (sys.executable, str(script)))
-    monkeypatch.setattr(local, "_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(local, "_POLL_SHARE", 0)
+    monkeypatch.setattr(base, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(base, "_POLL_SHARE", 0)
     monkeypatch.setattr(local, "_GRACE_SECONDS", 0.2)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     store = store_of(tmp_path, [])
-    context: Any = SimpleNamespace(store=store, device="cpu", data_dir=None)
-    return Pool(context, tmp_path, Crew(**{"workers": 1} | crew)), store
+    return Pool(Crew(**{"folder": tmp_path, "workers": 1} | crew)), store
 
 
 def board_after(tmp_path: Path, monkeypatch: Any, fault: str, **crew: Any) -> Board[Any]:
     """Lets a pool work until nothing is left."""
     pool, store = pool_of(tmp_path, monkeypatch, fault, **crew)
     board: Board[Any] = Board(plan(), store)
-    pool.run(board, lambda board: None)
+    attend(pool, board, lambda board: None)
     assert not Claims(store.root / "claims").active()
     return board
 
@@ -112,6 +112,19 @@ def test_a_worker_that_does_not_listen_is_killed_and_its_claim_given_up(tmp_path
 
     pool, store = pool_of(tmp_path, monkeypatch, "time.sleep(600)")
     with pytest.raises(KeyboardInterrupt):
-        pool.run(Board(plan(), store), interrupted)
+        attend(pool, Board(plan(), store), interrupted)
     assert not list((store.root / "claims").iterdir())
     assert not list((store.root / "deaths").iterdir())
+
+
+def test_each_worker_sees_its_own_gpu(tmp_path, monkeypatch):
+    show = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'])"
+    monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", show))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    store_of(tmp_path, [])
+    pool = Pool(Crew(folder=tmp_path, workers=3, device="cuda", first=1))
+    board: Board[Any] = Board(plan(), Store(tmp_path / "store"))
+    while pool.tend(board):
+        time.sleep(0.05)
+    (log,) = (tmp_path / "store" / "logs").glob("workers-*.log")
+    assert sorted(log.read_text().split("\n")) == ["", "4 1", "7 1", "7 1"]

@@ -2,23 +2,23 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
-from dpbench.errors import UserError
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
-from dpbench.grid.job import Context, Job
+from dpbench.grid.crew import Crew
+from dpbench.grid.device import environment_for
+from dpbench.grid.executors.base import Executor, Patience, Workers
+from dpbench.grid.host import host_name
 from dpbench.grid.job_log import JobLog
 from dpbench.grid.quarantine import Quarantine
-from dpbench.grid.store import Failure
+from dpbench.grid.store import Failure, Store
 
-_POLL_SECONDS, _POLL_SHARE = 0.5, 30
 # How long a worker that is told to stop may take to give its claim back.
 _GRACE_SECONDS = 5
 
@@ -40,49 +40,35 @@ WORKER = (sys.executable, "-m", "dpbench.grid.worker")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
-    """How a machine works on a run.
+class Local(Executor):
+    """Processes of this machine."""
 
-    Attributes:
-        workers: How many processes.
-        job_timeout: Seconds after which a job is stopped and fails.
-        plugins: Where the grid's plugins are on this machine, if they are elsewhere.
-    """
+    name: ClassVar[str] = "local"
 
-    workers: int
-    job_timeout: float | None = None
-    plugins: tuple[Path, ...] = ()
+    @property
+    def here(self) -> bool:
+        """They are."""
+        return True
+
+    def require(self) -> None:
+        """Needs nothing."""
+
+    def start(self, crew: Crew) -> Workers:
+        """Starts processes that end when this one is gone."""
+        return Pool(crew)
 
 
-class Pool:
+class Pool(Workers):
     """The workers of this machine on one run folder, among those of others."""
 
-    def __init__(self, context: Context, out: Path, crew: Crew) -> None:
-        self._context, self._out, self._crew = context, out, crew
-        store = context.store
-        self._claims = Claims(store.root / "claims")
-        self._quarantine, self._log = Quarantine(store), JobLog(store.root / "logs")
-        self._output = store.root / "logs" / f"workers-{socket.gethostname()}.log"
-        self._idle_deaths = 0
-        self._workers = [self._start() for _ in range(crew.workers)]
-
-    def run(self, board: Board[Job], report: Callable[[Board[Job]], None]) -> None:
-        """Waits until no job is open, reporting progress; stops all workers on the way out.
-
-        Raises:
-            UserError: Workers end before they take a job.
-        """
-        try:
-            while True:
-                started = time.monotonic()
-                board.refresh()
-                report(board)
-                if not board.open or not self._watch():
-                    return
-                # Looking through ten thousand jobs takes a while, and a core that is not free.
-                time.sleep(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - started)))
-        finally:
-            self.stop()
+    def __init__(self, crew: Crew) -> None:
+        self._crew, self._store = crew, Store.of(crew.folder)
+        root = self._store.root
+        self._claims = Claims(root / "claims")
+        self._quarantine, self._log = Quarantine(self._store), JobLog(root / "logs")
+        self._output = root / "logs" / f"workers-{host_name()}.log"
+        self._patience = Patience(crew.workers)
+        self._workers = [self._start(number) for number in range(crew.workers)]
 
     def stop(self) -> None:
         """Ends all workers; what they had not published is done again by the next run."""
@@ -97,30 +83,29 @@ class Pool:
             for claim in self._claims.owned_by(worker.pid):
                 self._claims.drop(claim)
 
-    def _watch(self) -> bool:
+    def tend(self, board: Board[Any]) -> bool:
         """Replaces workers that died or hang; False when all have found nothing left to do."""
         for number, worker in enumerate(self._workers):
             if worker.poll() == 0:
                 continue
             if worker.returncode is not None:
-                self._bury(worker)
+                self._bury(worker, board)
             elif not self._stop_late(worker):
                 continue
-            self._workers[number] = self._start()
+            self._workers[number] = self._start(number)
         return any(worker.poll() is None for worker in self._workers)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: _Worker, board: Board[Any]) -> None:
         claims = self._claims.owned_by(worker.pid)
         for claim in claims:
             self._quarantine.died(claim, _death(worker.returncode, self._output))
             self._claims.drop(claim)
-        self._idle_deaths += not claims
-        if self._idle_deaths > 2 * len(self._workers):
-            lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
-            raise UserError(
-                f"workers end before they finish a job: {lines[-1] if lines else 'silently'}",
-                next_step=f"see {self._output}",
-            )
+        if not claims:
+            self._patience.lose(1, board, lambda: (self._last_words(), self._output))
+
+    def _last_words(self) -> str:
+        lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else ""
 
     def _stop_late(self, worker: _Worker) -> bool:
         """Kills a worker whose job has had its time, and fails the job; tells whether it did."""
@@ -131,7 +116,7 @@ class Pool:
         if not late:
             return False
         self._kill(worker)
-        store = self._context.store
+        store = self._store
         for claim in late:
             if not store.has(claim.key) and not store.has_failed(claim.key):
                 reason = f"stopped after {limit:g} s (--job-timeout)"
@@ -146,16 +131,18 @@ class Pool:
         worker.kill()
         worker.wait()
 
-    def _start(self) -> _Worker:
-        command = [*WORKER, str(self._out), "--device", self._context.device]
-        if self._context.data_dir is not None:
-            command += ["--data-dir", str(self._context.data_dir)]
-        for path in self._crew.plugins:
+    def _start(self, number: int) -> _Worker:
+        crew = self._crew
+        command = [*WORKER, str(crew.folder), "--device", crew.device]
+        if crew.data_dir is not None:
+            command += ["--data-dir", str(crew.data_dir)]
+        for path in crew.plugins:
             command += ["--plugin", str(path)]
+        gpu = environment_for(crew.device, crew.first + number)
         with self._output.open("ab") as log:
             return subprocess.Popen(
                 command,
-                env=os.environ | _ENVIRONMENT,
+                env=os.environ | _ENVIRONMENT | gpu,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,52 @@
+"""Executors: who starts workers and watches them. What a worker does is the same under all."""
+
+from collections.abc import Mapping
+
+from dpbench.errors import UserError, suggest
+from dpbench.grid.document import parse_text
+from dpbench.grid.executors.base import Executor, Patience, Report, Workers, attend
+from dpbench.grid.executors.dask import Dask
+from dpbench.grid.executors.local import Local
+from dpbench.grid.executors.slurm import Slurm
+
+__all__ = [
+    "Dask",
+    "Executor",
+    "Local",
+    "Patience",
+    "Report",
+    "Slurm",
+    "Workers",
+    "attend",
+    "parse_executor",
+]
+
+_EXECUTORS: dict[str, type[Executor]] = {cls.name: cls for cls in (Local, Slurm, Dask)}
+
+
+def parse_executor(text: str) -> Executor:
+    """Returns what `slurm` or `slurm: {partition: gpu}` asks for.
+
+    Raises:
+        UserError: There is no such executor, or an option of it is wrong.
+    """
+    entry = parse_text(text, where="--executor")
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise UserError(
+            f"--executor {text!r} is not valid",
+            allowed="a name, or one name with its options: 'slurm: {partition: gpu}'",
+        )
+    ((name, options),) = entry.items()
+    if name not in _EXECUTORS:
+        raise UserError(
+            f"--executor {name!r} is not known",
+            allowed=", ".join(_EXECUTORS),
+            next_step=suggest(str(name), _EXECUTORS),
+        )
+    if not isinstance(options or {}, Mapping):
+        raise UserError(
+            f"--executor {name}: {options!r} is not valid", allowed="options: {name: value}"
+        )
+    return _EXECUTORS[name].parse(options or {}, where=f"--executor {name}")
