@@ -42,6 +42,7 @@ from dpbench.cli.status import status
 from dpbench.cli.tune import tune
 from dpbench.cli.worker import worker
 from dpbench.errors import UserError
+from dpbench.faults import explained, is_fault
 
 app = typer.Typer(
     name="dpbench",
@@ -241,6 +242,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError):
+            if not is_fault(error):
+                raise
+            error = explained(error, Path.cwd())
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)

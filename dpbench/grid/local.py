@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpbench.errors import UserError
+from dpbench.faults import EXIT_CODE, MEND
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
 from dpbench.grid.job import Context, Job
@@ -115,12 +116,17 @@ class Pool:
             self._quarantine.died(claim, _death(worker.returncode, self._output))
             self._claims.drop(claim)
         self._idle_deaths += not claims
+        if worker.returncode == EXIT_CODE:
+            raise UserError(f"a worker cannot go on: {self._last_words()}", next_step=MEND)
         if self._idle_deaths > 2 * len(self._workers):
-            lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
             raise UserError(
-                f"workers end before they finish a job: {lines[-1] if lines else 'silently'}",
+                f"workers end before they finish a job: {self._last_words()}",
                 next_step=f"see {self._output}",
             )
+
+    def _last_words(self) -> str:
+        lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else "silently"
 
     def _stop_late(self, worker: _Worker) -> bool:
         """Kills a worker whose job has had its time, and fails the job; tells whether it did."""

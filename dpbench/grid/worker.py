@@ -4,6 +4,7 @@ import argparse
 import os
 import resource
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch
 
 from dpbench.attacks import NotApplicable
 from dpbench.errors import UserError
+from dpbench.faults import EXIT_CODE, explained, is_fault
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
 from dpbench.grid.folder import open_run
@@ -65,14 +67,21 @@ def _take(job: Job, context: Context, board: Board[Job], claims: Claims) -> bool
 
 
 def attempt(job: Job, context: Context) -> None:
-    """Runs one job and publishes its result, or the reason why there is none."""
+    """Runs one job and publishes its result, or the reason why there is none.
+
+    Raises:
+        OSError: The disk is full, say; the job is as open as before.
+    """
     start = time.perf_counter()
     log = JobLog(context.store.root / "logs")
-    log.add(job.key, "started", kind=job.kind, label=job.label, device=context.device)
+    resumed = context.store.partial(job.key).is_dir()
+    facts = {"kind": job.kind, "label": job.label, "device": context.device, "resumed": resumed}
+    log.add(job.key, "started", **facts)
     result = _result(job, context)
     seconds = time.perf_counter() - start
     if isinstance(result, Failure):
         context.store.fail(job.key, result)
+        context.store.forget_partial(job.key)
         log.add(job.key, "failed", seconds=seconds, **result._asdict())
         return
     measured = {
@@ -83,6 +92,7 @@ def attempt(job: Job, context: Context) -> None:
     }
     record = {"kind": job.kind, "label": job.label, "measured": measured}
     context.store.publish(job.key, record | dict(result.record), result.arrays)
+    context.store.forget_partial(job.key)
     log.add(job.key, "finished", **measured)
 
 
@@ -96,6 +106,8 @@ def _result(job: Job, context: Context) -> Output | Failure:
     except UserError as error:
         return Failure("failed", str(error))
     except Exception as error:
+        if is_fault(error):
+            raise
         return Failure("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
@@ -126,6 +138,9 @@ def main() -> None:
         work(context, board, stop=lambda: os.getppid() != parent)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
+    except OSError as error:
+        print(f"error: {explained(error, arguments.out)}".splitlines()[0], file=sys.stderr)
+        raise SystemExit(EXIT_CODE) from None
     except KeyboardInterrupt:
         raise SystemExit("stopped") from None
 
