@@ -154,6 +154,7 @@ class Pool:
 
     def _start(self) -> _Worker:
         command = [*WORKER, str(self._out), "--device", self._context.device]
+        command += ["--watched-by", str(os.getpid())]
         if self._context.data_dir is not None:
             command += ["--data-dir", str(self._context.data_dir)]
         for path in self._crew.plugins:

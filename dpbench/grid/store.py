@@ -132,7 +132,7 @@ class Store:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
     @contextlib.contextmanager
-    def _opened(self, key: str) -> Iterator[safe_open]:
+    def _opened(self, key: str) -> Iterator[Any]:
         try:
             with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
                 yield file
@@ -140,7 +140,7 @@ class Store:
             raise self._damaged(key, error) from None
 
     def _damaged(self, key: str, error: Exception) -> UserError:
-        return UserError(f"{self.folder(key)}: damaged ({error})", next_step=_RESTORE)
+        return UserError(f"{self.folder(key)}: cannot be read ({error})", next_step=_RESTORE)
 
     def publish(self, key: str, record: Mapping[str, Any], arrays: Arrays | None = None) -> None:
         """Makes a job finished: all its files appear at once, the record written last.

@@ -122,9 +122,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--plugin", type=Path, action="append", default=[])
+    parser.add_argument("--watched-by", type=int, default=0, help="the parent process")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    parent = os.getppid()
+    # Whoever watches this worker may have vanished while torch was being imported.
+    parent = arguments.watched_by or os.getppid()
     # Being told to stop gives the claim back; being killed leaves it to whoever watches.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
