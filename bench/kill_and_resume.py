@@ -34,7 +34,7 @@ GRID: dict[str, Any] = {
     "name": "killed",
     "population": {"dataset": "letter", "pool": 2000, "test": 500, "reference": 500},
     "model": {"name": "mlp", "hidden": [64]},
-    "recipe": {"epochs": 200, "batch_size": 32, "lr": 0.05},
+    "recipe": {"epochs": 100, "batch_size": 32, "lr": 0.05},
     "models": 48,
     "defenses": [
         "none",
