@@ -13,6 +13,7 @@ from stores import FIRST, THIRD, TRAIN, plan, store_of
 from test_local import pool_of
 from tiny import context_of
 
+from dpbench import cli
 from dpbench.errors import UserError
 from dpbench.grid import claims, runner, store, worker
 from dpbench.grid.board import Board
@@ -140,7 +141,7 @@ def test_a_truncated_parent_is_named_and_can_be_mended(tmp_path, size):
             context.store.remove(job.key)
     path = context.store.folder(trained.key) / "arrays.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    board = Board(plan.jobs, context.store)
+    context, _, board = prepared(tmp_path)  # another process, which has nothing in memory
     worker.work(context, board)
     assert "observe" in kinds(board, board.failed)
     failure = context.store.failure(min(board.failed))
@@ -255,3 +256,16 @@ def test_a_claim_is_judged_by_the_clock_of_the_file_server(tmp_path, monkeypatch
         monkeypatch.setattr(Claims, "now", lambda _, at=silent: server + skew + at)
         with here.holding(FIRST) as mine:
             assert mine == taken
+
+
+def test_the_command_line_has_a_message_for_a_full_disk(tmp_path, monkeypatch, capsys):
+    def full(*_: object, **__: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(cli, "draw", full)
+    monkeypatch.setattr(sys, "argv", ["dpbench", "report", str(tmp_path)])
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert "error: somewhere: No space left on device" in capsys.readouterr().err
