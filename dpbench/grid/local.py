@@ -75,8 +75,10 @@ class Pool:
         """
         try:
             while True:
-                started = time.monotonic()
+                started, settled = time.monotonic(), len(board.finished) + len(board.failed)
                 board.refresh()
+                if len(board.finished) + len(board.failed) > settled:
+                    self._idle_deaths = 0  # workers do get to work
                 report(board)
                 if not board.open or not self._watch():
                     return
