@@ -4,8 +4,8 @@
     python -m bench.kill_and_resume --out /tmp/killed --grid my.yaml --kills 20
 
 Every kill is SIGKILL to one process: mostly a worker on a job, now and then any worker, or the
-runner, whose workers then end after the job they are on. A job whose worker is seen to die twice fails, as it should: whenever
-a run ends, and at the end, the next one is begun with --retry-failed. At the end
+runner, whose workers then end after the job they are on. A job whose worker is seen to die twice
+fails, as it should: whenever a run ends, the next one is begun with --retry-failed. At the end
 
 - the tables must be those of an undisturbed run, byte for byte;
 - every start of a training but its last must have been cut short by a kill of the worker that was
