@@ -179,25 +179,26 @@ def same_tables(out: Path, undisturbed: Path) -> int:
 def kill_at_random(
     victim: Victim, kills: int, seconds: float, say: Callable[[str], None] = print
 ) -> None:
-    """Kills a process every so many seconds, give or take nine tenths of it, until enough are.
+    """Kills a process at a random moment after one is on a job, until enough are killed.
 
     One kill in twenty is the runner's, and two are of any worker, which may have just been started.
-    The others wait until there is a worker on a job, and hit such a one.
+    The others hit a worker on a job.
     """
     moments = random.SystemRandom()
     while victim.done() < kills:
-        time.sleep(seconds * moments.uniform(0.1, 1.9))
-        which = moments.random()
-        among = victim.workers() if which < 0.15 else victim.busy()
-        while not among and which >= 0.05:
+        while not victim.busy():
             if victim.over():
                 raise SystemExit(f"the grid is finished after {victim.done()} kills: too small")
             time.sleep(0.1)
-            among = victim.busy()
+        time.sleep(moments.uniform(0, 2 * seconds))
+        which = moments.random()
+        among = victim.workers() if which < 0.15 else victim.busy()
         if which < 0.05:
             victim.kill_runner()
-        else:
+        elif among:
             victim.kill_worker(moments.choice(among))
+        else:
+            continue
         if victim.done() % 10 == 0:
             found = len(list((victim.out / "store" / "objects").glob("*/*/record.json")))
             say(f"{dict(victim.kills)}, {found} jobs finished")
@@ -222,7 +223,9 @@ def main() -> None:
     parser.add_argument("--grid", type=Path)
     parser.add_argument("--undisturbed", type=Path, help="a finished run of the same grid")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=3.0, help="between two kills, on average")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="from a job to a kill, on average"
+    )
     parser.add_argument("-j", "--jobs", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.out.exists():

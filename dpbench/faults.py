@@ -15,7 +15,7 @@ MEND = "nothing is lost: mend it (make room, say), and the same command goes on 
 
 _NUMBERS = frozenset(
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ENODEV")
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN")
     if hasattr(errno, name)
 )
 _IN_WORDS = re.compile(r"\(os error (\d+)\)")

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dpbench.errors import UserError
-from dpbench.faults import as_os_error
+from dpbench.faults import as_os_error, is_fault
 from dpbench.grid.keys import canonical
 from dpbench.grid.replace import write_synced
 
@@ -133,11 +133,13 @@ class Store:
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[Any]:
+        path = self.folder(key) / "arrays.safetensors"
         try:
-            with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
+            with safe_open(path, framework="numpy") as file:
                 yield file
         except (SafetensorError, FileNotFoundError) as error:
-            raise self._damaged(key, error) from None
+            fault = as_os_error(error, path)
+            raise fault if fault and is_fault(fault) else self._damaged(key, error) from None
 
     def _damaged(self, key: str, error: Exception) -> UserError:
         return UserError(f"{self.folder(key)}: cannot be read ({error})", next_step=_RESTORE)

@@ -141,6 +141,8 @@ def main() -> None:
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
     except OSError as error:
+        if not is_fault(error):
+            raise
         print(f"error: {explained(error, arguments.out)}".splitlines()[0], file=sys.stderr)
         raise SystemExit(EXIT_CODE) from None
     except KeyboardInterrupt:

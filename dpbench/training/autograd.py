@@ -124,6 +124,8 @@ class _Training:
         if Stopping.asked_for(self.task.recipe):
             stopping = Stopping(self.task.recipe, self.data, self.members)
             best = BestEpochs(stopping, self.flat, views=_as_one, predict=self.predict)
+        if any(True for _ in self.network.buffers()):
+            saver = None  # they are released, too, and not among the flat parameters
         self.network.train()
         kept = run_steps(self, self.task, best=best, progress=progress, saver=saver)
         return {step: self._weights(flat) for step, flat in kept.items()}
@@ -143,9 +145,8 @@ class _Training:
         """Returns what steps change."""
         if self.objective is not None and not isinstance(self.objective, Resumable):
             return None
-        buffers = {f"buffer {name}": value for name, value in self.network.named_buffers()}
         parts: dict[str, Resumable] = {
-            "tensors": InPlace({"flat": self.flat, **buffers}),
+            "tensors": InPlace({"flat": self.flat}),
             "optimizer": OptimizerState(self.optimizer),
             "draws": self.draws,
         }
