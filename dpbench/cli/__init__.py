@@ -40,6 +40,7 @@ from dpbench.cli.status import status
 from dpbench.cli.tune import tune
 from dpbench.cli.worker import worker
 from dpbench.errors import UserError
+from dpbench.faults import explained, is_fault
 from dpbench.grid.stopping import stop_when_told
 
 app = typer.Typer(
@@ -243,6 +244,10 @@ def main() -> None:
     stop_when_told()
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError):
+            if not is_fault(error):
+                raise
+            error = explained(error, Path.cwd())
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from dpbench.errors import UserError
+from dpbench.faults import explained
 from dpbench.grid import runner
 from dpbench.grid.executors import Executor
 from dpbench.grid.job import Context
@@ -71,7 +71,4 @@ def followed(context: Context, folder: Path, err: Console) -> Iterator[RunProgre
         err.print("interrupted: nothing is lost, the same command goes on from here")
         raise typer.Exit(130) from None
     except OSError as error:
-        raise UserError(
-            f"{error.filename or folder}: {error.strerror}",
-            next_step="nothing is lost: mend it, and the same command goes on from here",
-        ) from None
+        raise explained(error, folder) from None

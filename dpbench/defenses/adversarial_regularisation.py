@@ -13,6 +13,7 @@ from dpbench.defenses.inference_network import InferenceNetwork
 from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
+from dpbench.training.resumable import State
 from dpbench.training.task import Objective, Setting, Step
 
 
@@ -64,18 +65,33 @@ class AdversarialRegularisation(Defense):
                 "adversarial_regularisation: the reference set is empty",
                 next_step="set population.reference to 1000 or more",
             )
-        opponent = _Opponent(self, setting)
-        begins = setting.sampling.steps_per_epoch * self.warm_up
+        return _Game(self, setting)
 
-        def losses(step: Step) -> Tensor:
-            for _ in range(self.attack_steps):
-                opponent.learn()
-            loss = self.loss(step.logits, step.targets)
-            if step.number <= begins:
-                return loss
-            return loss + self.alpha * (opponent.guess(step) - 0.5)
 
-        return losses
+class _Game:
+    """The losses of K models, each against an h that learns along."""
+
+    def __init__(self, defense: AdversarialRegularisation, setting: Setting) -> None:
+        self._defense, self._opponent = defense, _Opponent(defense, setting)
+        self._begins = setting.sampling.steps_per_epoch * defense.warm_up
+
+    def __call__(self, step: Step) -> Tensor:
+        """Returns the models' losses, after the steps of h."""
+        defense = self._defense
+        for _ in range(defense.attack_steps):
+            self._opponent.learn()
+        loss = defense.loss(step.logits, step.targets)
+        if step.number <= self._begins:
+            return loss
+        return loss + defense.alpha * (self._opponent.guess(step) - 0.5)
+
+    def state(self) -> State:
+        """Returns what h has learned."""
+        return self._opponent.network.state()
+
+    def restore(self, state: State) -> None:
+        """Goes on from there."""
+        self._opponent.network.restore(state)
 
 
 class _Opponent:
@@ -84,7 +100,7 @@ class _Opponent:
     def __init__(self, defense: AdversarialRegularisation, setting: Setting) -> None:
         self._setting = setting
         self._labels = _classes(setting.data.targets).expand(setting.models, -1)
-        self._network = InferenceNetwork(
+        self.network = InferenceNetwork(
             models=setting.models,
             n_classes=setting.n_classes,
             width=defense.width,
@@ -103,7 +119,7 @@ class _Opponent:
         inputs = torch.cat([data.inputs[pool], data.reference_inputs[public]])
         known = data.reference_targets[public].expand(self._setting.models, -1)
         members = self._setting.members[:, pool].float()
-        self._network.learn(
+        self.network.learn(
             self._setting.predict(inputs).softmax(-1),
             torch.cat([self._labels[:, pool], known], 1),
             torch.cat([members, members.new_full(known.shape, -1)], 1),
@@ -112,7 +128,7 @@ class _Opponent:
     def guess(self, step: Step) -> Tensor:
         """Returns h's probability `(K, B)` that a batch's examples are members."""
         labels = step.targets.argmax(-1) if step.targets.is_floating_point() else step.targets
-        return self._network.logits(step.logits.softmax(-1), labels).sigmoid()
+        return self.network.logits(step.logits.softmax(-1), labels).sigmoid()
 
     def _drawn(self, among: int, count: float) -> Tensor:
         generator = self._setting.generator

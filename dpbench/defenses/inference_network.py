@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from dpbench.training.resumable import InPlace, OptimizerState, Parts, State
+
 # The published network: towers for the prediction and for the label, and what joins them.
 _PREDICTION, _LABEL, _JOINT = (1024, 512, 64), (128, 64), (512, 256, 128, 64, 1)
 _PUBLISHED_WIDTH = 1024
@@ -89,6 +91,18 @@ class InferenceNetwork:
         gain.sum().neg().backward()  # type: ignore[no-untyped-call]
         self._adam.step()
         return gain.detach()
+
+    def state(self) -> State:
+        """Returns weights and moments."""
+        return self._parts().state()
+
+    def restore(self, state: State) -> None:
+        """Goes on from there."""
+        self._parts().restore(state)
+
+    def _parts(self) -> Parts:
+        weights = {str(number): value for number, value in enumerate(self._parameters())}
+        return Parts({"weights": InPlace(weights), "adam": OptimizerState(self._adam)})
 
     def _parameters(self) -> Iterator[Tensor]:
         for layers in (self._prediction, self._label, self._joint):

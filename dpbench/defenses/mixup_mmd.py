@@ -12,6 +12,7 @@ from dpbench.defenses.mixup import Mixup
 from dpbench.defenses.search import Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
+from dpbench.training.resumable import State
 from dpbench.training.task import Objective, Setting, Step
 
 _GAP = 0.03
@@ -68,21 +69,36 @@ class MixupMmd(Defense):
                 "mixup_mmd: the reference set is empty",
                 next_step="set population.reference to 1000 or more",
             )
-        held_out = _HeldOut(setting)
-        per_epoch = max(1, round(setting.sampling.steps_per_epoch))
-        last = setting.sampling.steps - per_epoch
+        return _Losses(self, setting)
 
-        def losses(step: Step) -> Tensor:
-            if step.number > 1 and (step.number - 1) % per_epoch == 0:
-                held_out.look()
-            loss = self.loss(step.logits, step.targets)
-            if step.number > last or not bool(held_out.apart.any()):
-                return loss
-            others = held_out.like(step.targets.argmax(-1))
-            penalty = squared_mmd(step.logits.softmax(-1), others)
-            return loss + (self.weight * held_out.apart * penalty)[:, None]
 
-        return losses
+class _Losses:
+    """The losses of K models, with the penalty where the last epoch's end calls for it."""
+
+    def __init__(self, defense: MixupMmd, setting: Setting) -> None:
+        self._defense, self._held_out = defense, _HeldOut(setting)
+        self._per_epoch = max(1, round(setting.sampling.steps_per_epoch))
+        self._last = setting.sampling.steps - self._per_epoch
+
+    def __call__(self, step: Step) -> Tensor:
+        """Returns the losses `(K, B)`."""
+        held_out = self._held_out
+        if step.number > 1 and (step.number - 1) % self._per_epoch == 0:
+            held_out.look()
+        loss = self._defense.loss(step.logits, step.targets)
+        if step.number > self._last or not bool(held_out.apart.any()):
+            return loss
+        others = held_out.like(step.targets.argmax(-1))
+        penalty = squared_mmd(step.logits.softmax(-1), others)
+        return loss + (self._defense.weight * held_out.apart * penalty)[:, None]
+
+    def state(self) -> State:
+        """Returns which models are penalised."""
+        return {"apart": self._held_out.apart}
+
+    def restore(self, state: State) -> None:
+        """Goes on from there."""
+        self._held_out.apart.copy_(state["apart"])
 
 
 class _HeldOut:

@@ -11,7 +11,7 @@ from dpbench.component import register
 from dpbench.defenses.base import Defense
 from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
-from dpbench.training.task import Objective, Setting, Step
+from dpbench.training.task import Memoryless, Objective, Setting, Step
 
 
 @register
@@ -53,7 +53,7 @@ class RelaxLoss(Defense):
             below = self.alpha - loss if even else self._flattening(step, loss)
             return torch.where(above, loss, below)
 
-        return losses
+        return Memoryless(losses)
 
     def _flattening(self, step: Step, loss: Tensor) -> Tensor:
         """Returns the losses `(K, B)` of odd epochs below α, given the cross-entropies."""

@@ -113,8 +113,12 @@ class Claims:
                     return None
                 self._take_over(path)
                 continue
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(claim._asdict(), file)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    json.dump(claim._asdict(), file)
+            except OSError:  # a claim without its owner would be respected for a while
+                path.unlink(missing_ok=True)
+                raise
             return claim
         return None
 

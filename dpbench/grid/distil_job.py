@@ -12,6 +12,7 @@ from dpbench.grid.attack_job import Observed
 from dpbench.grid.job import Context, Job, Output
 from dpbench.seeds import rng_for, seed_for
 from dpbench.training.fit import fit, logits
+from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Task, TrainingData
 
@@ -60,6 +61,7 @@ class DistilJob(Job):
             models=tuple(range(self.students)),
             checkpoints=(sampling.steps,),
             device=context.device,
+            partial=Partial(context.store.partial(self.key)),
         )
         challenge = torch.from_numpy(population.pool_x[population.challenge])
         weights = fit(task)[sampling.steps]

@@ -101,6 +101,9 @@ def _records(store: Store, keep: Set[str]) -> Iterator[tuple[Path, str]]:
     for path in _inside(store.root / "logs"):
         if path.suffix == ".jsonl" and path.stem not in keep:
             yield path, "log of a job that the grid does not refer to"
+    for path in _inside(store.root / "partial"):
+        if path.name not in keep or store.has(path.name):
+            yield path, "half of a training that is over"
     for path in _inside(store.root / "deaths"):
         key = path.name.split(".")[0]
         if key not in keep or store.has(key):

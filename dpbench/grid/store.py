@@ -4,21 +4,23 @@ A finished job is a folder named by its key, written elsewhere and published by 
 reader sees all of it or nothing. Running a job twice costs time, never correctness.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dpbench.errors import UserError
+from dpbench.faults import as_os_error, is_fault
 from dpbench.grid.keys import canonical
 from dpbench.grid.replace import write_synced
 
@@ -28,7 +30,7 @@ COMPARISONS = "compare"
 """The folder of a run's comparisons."""
 
 _NOT_RESULTS = ("digest", "label", "measured")
-_RESTORE = "remove this folder and compute it again, or copy it anew"
+_RESTORE = "remove this folder and run again with --retry-failed, or copy it anew"
 
 
 class Failure(NamedTuple):
@@ -68,7 +70,7 @@ class Store:
             UserError: The folder cannot be written.
         """
         try:
-            for name in ("objects", "failures", "claims", "deaths", "logs", "tmp"):
+            for name in ("objects", "failures", "claims", "deaths", "logs", "partial", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             probe = self.root / "tmp" / f"probe.{uuid.uuid4().hex}"
             probe.write_text("")
@@ -97,43 +99,73 @@ class Store:
         return found
 
     def record(self, key: str) -> dict[str, Any]:
-        """Returns the record of a finished job."""
+        """Returns the record of a finished job.
+
+        Raises:
+            UserError: It is damaged.
+        """
         # Tables of large grids read hundreds of thousands: a plain name is made faster than a Path.
         with open(f"{self.root}/objects/{key[:2]}/{key}/record.json", "rb") as file:
-            result: dict[str, Any] = json.loads(file.read())
+            try:
+                result: dict[str, Any] = json.loads(file.read())
+            except ValueError as error:
+                raise self._damaged(key, error) from None
         return result
 
     def array(self, key: str, name: str) -> NDArray[Any]:
-        """Returns one array of a finished job, reading nothing else."""
-        with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
+        """Returns one array of a finished job, reading nothing else.
+
+        Raises:
+            UserError: The arrays are damaged.
+        """
+        with self._opened(key) as file:
             value: NDArray[Any] = file.get_tensor(name)
             return value
 
     def arrays(self, key: str) -> Arrays:
-        """Returns all arrays of a finished job."""
-        with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
+        """Returns all arrays of a finished job.
+
+        Raises:
+            UserError: They are damaged.
+        """
+        with self._opened(key) as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
+    @contextlib.contextmanager
+    def _opened(self, key: str) -> Iterator[Any]:
+        path = self.folder(key) / "arrays.safetensors"
+        try:
+            with safe_open(path, framework="numpy") as file:
+                yield file
+        except (SafetensorError, FileNotFoundError) as error:
+            fault = as_os_error(error, path)
+            raise fault if fault and is_fault(fault) else self._damaged(key, error) from None
+
+    def _damaged(self, key: str, error: Exception) -> UserError:
+        return UserError(f"{self.folder(key)}: cannot be read ({error})", next_step=_RESTORE)
+
     def publish(self, key: str, record: Mapping[str, Any], arrays: Arrays | None = None) -> None:
-        """Makes a job finished: all its files appear at once, the record written last."""
-        folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
-        folder.mkdir()
-        if arrays is not None:
-            path = folder / "arrays.safetensors"
-            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
-            _sync(path)
-        plain = json.loads(json.dumps(record))
-        plain["digest"] = _digest(plain, folder)
-        write_synced(folder / "record.json", json.dumps(plain, indent=1, sort_keys=True))
-        self._put(folder, key)
+        """Makes a job finished: all its files appear at once, the record written last.
+
+        Raises:
+            OSError: There is no room, say.
+        """
+        with self._temporary(key) as folder:
+            folder.mkdir()
+            if arrays is not None:
+                _save(arrays, folder / "arrays.safetensors")
+            plain = json.loads(json.dumps(record))
+            plain["digest"] = _digest(plain, folder)
+            write_synced(folder / "record.json", json.dumps(plain, indent=1, sort_keys=True))
+            self._put(folder, key)
 
     def adopt(self, key: str, source: "Store") -> None:
         """Publishes a copy of another store's result."""
-        folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
-        shutil.copytree(source.folder(key), folder)
-        for path in folder.iterdir():
-            _sync(path)
-        self._put(folder, key)
+        with self._temporary(key) as folder:
+            shutil.copytree(source.folder(key), folder)
+            for path in folder.iterdir():
+                _sync(path)
+            self._put(folder, key)
 
     def digest(self, key: str) -> str:
         """Returns the digest of what a finished job found, from the bytes that are there now.
@@ -153,9 +185,17 @@ class Store:
 
     def remove(self, key: str) -> None:
         """Makes a finished job open again: its files disappear at once."""
+        with self._temporary(key) as folder:
+            self.folder(key).rename(folder)
+
+    @contextlib.contextmanager
+    def _temporary(self, key: str) -> Iterator[Path]:
+        """Names a folder that nobody else uses, and removes what is left of it."""
         folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
-        self.folder(key).rename(folder)
-        shutil.rmtree(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _put(self, folder: Path, key: str) -> None:
         final = self.folder(key)
@@ -165,7 +205,6 @@ class Store:
             _sync(final.parent)
         except OSError:
             # Another worker published the same job first: its result is as good as this one.
-            shutil.rmtree(folder)
             if not self.has(key):
                 raise
 
@@ -192,13 +231,24 @@ class Store:
         """Returns where the files of a finished job are."""
         return self.root / "objects" / key[:2] / key
 
+    def partial(self, key: str) -> Path:
+        """Returns where a long job keeps what it has so far, if it is there."""
+        return self.root / "partial" / key
+
+    def forget_partial(self, key: str) -> None:
+        """Removes what a job had when it was not finished."""
+        shutil.rmtree(self.partial(key), ignore_errors=True)
+
     def _failure(self, key: str) -> Path:
         return self.root / "failures" / f"{key}.json"
 
     def _replace(self, path: Path, text: str) -> None:
         temporary = self.root / "tmp" / f"{path.name}.{uuid.uuid4().hex}"
-        write_synced(temporary, text)
-        temporary.replace(path)
+        try:
+            write_synced(temporary, text)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _digest(record: Mapping[str, Any], folder: Path) -> str:
@@ -214,6 +264,14 @@ def _digest(record: Mapping[str, Any], folder: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _save(arrays: Arrays, path: Path) -> None:
+    try:
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+    except SafetensorError as error:
+        raise as_os_error(error, path) or error from None
+    _sync(path)
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:

@@ -9,6 +9,7 @@ from dpbench.defenses.base import overrides
 from dpbench.grid.job import Context, Job, Output
 from dpbench.grid.keys import key_of
 from dpbench.grid.network import network_of
+from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism, Task, TrainingData
 
@@ -54,6 +55,7 @@ class TrainJob(Job):
             models=self.models,
             checkpoints=self.checkpoints,
             device=context.device,
+            partial=Partial(context.store.partial(self.key)),
         )
         arrays = {
             f"{step}/{name}": value.numpy()

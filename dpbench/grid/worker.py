@@ -3,6 +3,7 @@
 import argparse
 import os
 import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 
 from dpbench.attacks import NotApplicable
 from dpbench.errors import UserError
+from dpbench.faults import EXIT_CODE, explained, is_fault
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
 from dpbench.grid.device import require_device
@@ -64,14 +66,21 @@ def _take(job: Job, context: Context, board: Board[Job], claims: Claims) -> bool
 
 
 def attempt(job: Job, context: Context) -> None:
-    """Runs one job and publishes its result, or the reason why there is none."""
+    """Runs one job and publishes its result, or the reason why there is none.
+
+    Raises:
+        OSError: The disk is full, say; the job is as open as before.
+    """
     start = time.perf_counter()
     log = JobLog(context.store.root / "logs")
-    log.add(job.key, "started", kind=job.kind, label=job.label, device=context.device)
+    resumed = context.store.partial(job.key).is_dir()
+    facts = {"kind": job.kind, "label": job.label, "device": context.device, "resumed": resumed}
+    log.add(job.key, "started", **facts)
     result = _result(job, context)
     seconds = time.perf_counter() - start
     if isinstance(result, Failure):
         context.store.fail(job.key, result)
+        context.store.forget_partial(job.key)
         log.add(job.key, "failed", seconds=seconds, **result._asdict())
         return
     measured = {
@@ -82,6 +91,7 @@ def attempt(job: Job, context: Context) -> None:
     }
     record = {"kind": job.kind, "label": job.label, "measured": measured}
     context.store.publish(job.key, record | dict(result.record), result.arrays)
+    context.store.forget_partial(job.key)
     log.add(job.key, "finished", **measured)
 
 
@@ -95,6 +105,8 @@ def _result(job: Job, context: Context) -> Output | Failure:
     except UserError as error:
         return Failure("failed", str(error))
     except Exception as error:
+        if is_fault(error):
+            raise
         return Failure("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
@@ -105,9 +117,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--plugin", type=Path, action="append", default=[])
+    parser.add_argument("--watched-by", type=int, default=0, help="the parent process")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    parent = os.getppid()
+    # Whoever watches this worker may have vanished while torch was being imported.
+    parent = arguments.watched_by or os.getppid()
     # Being told to stop gives the claim back; being killed leaves it to whoever watches.
     stop_when_told()
     try:
@@ -123,6 +137,11 @@ def main() -> None:
     except UserError as error:
         # In one line: the last one of a log is what people are shown.
         raise SystemExit(f"error: {'; '.join(map(str.strip, str(error).splitlines()))}") from None
+    except OSError as error:
+        if not is_fault(error):
+            raise
+        print(f"error: {explained(error, arguments.out)}".splitlines()[0], file=sys.stderr)
+        raise SystemExit(EXIT_CODE) from None
     except KeyboardInterrupt:
         raise SystemExit("stopped") from None
 

@@ -5,7 +5,7 @@ rate, the number of steps and the denominator are ours (`Sampling`).
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,9 +18,10 @@ from dpbench.models.initialise import require_no_batch_norm
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.clipping import ClippingNorms
-from dpbench.training.schedule import learning_rates
-from dpbench.training.snapshots import Averager
-from dpbench.training.stopping import Stopping
+from dpbench.training.loop import run_steps, savers
+from dpbench.training.partial import Saver
+from dpbench.training.resumable import Generators, InPlace, OptimizerState, Resumable
+from dpbench.training.stopping import BestEpochs, Stopping
 from dpbench.training.task import (
     Mechanism,
     Progress,
@@ -30,7 +31,6 @@ from dpbench.training.task import (
     Task,
     TrainingData,
     Weights,
-    require_finite,
 )
 
 # Per-example gradients held at once, in floats (512 MiB); larger batches are clipped in parts.
@@ -52,13 +52,13 @@ def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         UserError: A model has no members, or the network has BatchNorm.
     """
     data = _on_device(task)
-    total, kept = len(task.models), []
+    total, kept, saver = len(task.models), [], savers(task)
     for position in range(total):
 
         def report(fraction: float, position: int = position) -> None:
             progress((position + fraction) / total)
 
-        kept.append(_Training(task, data, position).run(report))
+        kept.append(_Training(task, data, position).run(report, saver(position)))
     return {
         step: {name: torch.stack([one[step][name] for one in kept]) for name in kept[0][step]}
         for step in task.checkpoints
@@ -94,18 +94,20 @@ class _Training:
         build = torch.Generator().manual_seed(seed_for(task.seed, "init", self.model))
         network = task.architecture.build(task.shape, task.n_classes, build).to(task.device)
         require_no_batch_norm(network)
-        drive_dropout(network, self._generator("dropout"))
+        self.draws = Generators(self._generator)
+        drive_dropout(network, self.draws["dropout"])
         if task.initial is not None:
             network.load_state_dict({key: row[position] for key, row in task.initial.items()})
         self.network, self.flat = network, _flatten(network)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name not in task.frozen)
         self.trained = [part for part in network.parameters() if part.requires_grad]
-        self.augmentation = self._generator("augment")
         self.objective = task.objective and task.objective(self._setting())
         self.number = 0
         self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.optimizer = self._optimizer()
+        self.norms: ClippingNorms | None = None
+        self._step = self._private(task.mechanism) if task.mechanism else self._plain
 
     def _optimizer(self) -> torch.optim.Optimizer:
         recipe = self.task.recipe
@@ -116,32 +118,41 @@ class _Training:
             self.trained, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay
         )
 
-    def run(self, progress: Progress) -> Snapshots:
+    def run(self, progress: Progress, saver: Saver | None = None) -> Snapshots:
         """Takes every step up to the last checkpoint."""
-        task, kept = self.task, dict[int, Tensor]()
-        averager = Averager(task.checkpoints, task.recipe.averaging)
-        stopper = _Stopper(self) if Stopping.asked_for(task.recipe) else None
-        per_epoch = max(1, round(task.sampling.steps_per_epoch))
-        rates = learning_rates(task.recipe, task.sampling)
-        last = task.checkpoints[-1]
-        take = self._private(task.mechanism) if task.mechanism else self._plain
+        best = None
+        if Stopping.asked_for(self.task.recipe):
+            stopping = Stopping(self.task.recipe, self.data, self.members)
+            best = BestEpochs(stopping, self.flat, views=_as_one, predict=self.predict)
+        if any(True for _ in self.network.buffers()):
+            saver = None  # they are released, too, and not among the flat parameters
         self.network.train()
-        for step, batch in enumerate(self._batches(last), 1):
-            self.number = step
-            self.optimizer.param_groups[0]["lr"] = rates[step - 1]
-            take(_rows(batch))
-            released = averager.after(step, self.flat)
-            if released is not None:
-                kept[step] = released
-            if step % per_epoch == 0 or step == last:
-                require_finite({f"parameters of model {self.model}": self.flat}, step=step)
-                progress(step / last)
-                if stopper is not None and stopper.after_epoch():
-                    break
-        if stopper is not None:
-            kept[last] = stopper.best
-            kept = {step: kept.get(step, stopper.best) for step in task.checkpoints}
+        kept = run_steps(self, self.task, best=best, progress=progress, saver=saver)
         return {step: self._weights(flat) for step, flat in kept.items()}
+
+    @property
+    def what(self) -> str:
+        """Whose parameters these are."""
+        return f"parameters of model {self.model}"
+
+    def take(self, step: int, batch: Batch, rate: float) -> None:
+        """Takes a step."""
+        self.number = step
+        self.optimizer.param_groups[0]["lr"] = rate
+        self._step(_rows(batch))
+
+    def changing(self) -> Mapping[str, Resumable] | None:
+        """Returns what steps change."""
+        if self.objective is not None and not isinstance(self.objective, Resumable):
+            return None
+        parts: dict[str, Resumable] = {
+            "tensors": InPlace({"flat": self.flat}),
+            "optimizer": OptimizerState(self.optimizer),
+            "draws": self.draws,
+        }
+        if self.norms is not None:
+            parts["norms"] = self.norms
+        return parts if self.objective is None else {**parts, "objective": self.objective}
 
     def _plain(self, rows: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -167,17 +178,14 @@ class _Training:
             max_grad_norm=mechanism.max_grad_norm,
             expected_batch_size=self.task.sampling.batch,
             loss_reduction="mean",
-            generator=self._generator("noise"),
+            generator=self.draws["noise"],
         )
 
     def _private(self, mechanism: Mechanism) -> _Step:
         optimizer = self._opacus(mechanism)
         at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat) // self.copies)
-        norms = ClippingNorms(
-            mechanism,
-            models=1,
-            batch=self.task.sampling.batch,
-            generator=self._generator("counts"),
+        norms = self.norms = ClippingNorms(
+            mechanism, models=1, batch=self.task.sampling.batch, generator=self.draws["counts"]
         )
 
         def step(rows: Tensor) -> None:
@@ -228,7 +236,8 @@ class _Training:
         if self.task.augment is not None:
             soft = targets if targets.is_floating_point() else self._one_hot(targets)
             inputs, targets = (
-                part[0] for part in self.task.augment(inputs[None], soft[None], self.augmentation)
+                part[0]
+                for part in self.task.augment(inputs[None], soft[None], self.draws["augment"])
             )
         outputs = self.network(inputs)
         if self.objective is not None:
@@ -248,7 +257,7 @@ class _Training:
             data=self.data,
             members=self.members,
             predict=self.predict,
-            generator=self._generator("objective"),
+            generator=self.draws["objective"],
         )
 
     def predict(self, inputs: Tensor) -> Tensor:
@@ -277,7 +286,8 @@ class _Training:
         state = self.network.state_dict()
         return {name: value.detach().float().cpu().clone() for name, value in state.items()}
 
-    def _batches(self, steps: int) -> Iterator[Batch]:
+    def batches(self, steps: int) -> Iterator[Batch]:
+        """Yields every step's examples."""
         generator, sampling = self._generator("batches"), self.task.sampling
         if self.task.mechanism is None:
             return shuffled_batches(self.members, max(1, round(sampling.batch)), steps, generator)
@@ -286,21 +296,6 @@ class _Training:
     def _generator(self, name: str) -> Generator:
         seed = seed_for(self.task.seed, name, self.model)
         return torch.Generator(device=self.task.device).manual_seed(seed)
-
-
-class _Stopper:
-    """Early stopping of one model."""
-
-    def __init__(self, training: _Training) -> None:
-        recipe, data = training.task.recipe, training.data
-        self._training, self._state = training, Stopping(recipe, data, training.members)
-        self.best = training.flat.clone()
-
-    def after_epoch(self) -> bool:
-        """Keeps better weights; True when training should stop."""
-        if self._state.improved(self._training.predict):
-            self.best.copy_(self._training.flat)
-        return self._state.exhausted
 
 
 def _on_device(task: Task) -> TrainingData:
@@ -355,6 +350,11 @@ def _own_targets(data: TrainingData, position: int) -> TrainingData:
     targets = data.targets
     own = targets.dim() > (2 if targets.is_floating_point() else 1)
     return data._replace(targets=targets[position]) if own else data
+
+
+def _as_one(flat: Tensor) -> dict[str, Tensor]:
+    """Returns flat parameters as those of one model among one."""
+    return {"": flat[None]}
 
 
 def _rows(batch: Batch) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
+from dpbench.training.resumable import State
 from dpbench.training.task import Mechanism
 
 _RATE = 0.2
@@ -47,3 +48,11 @@ class ClippingNorms:
         )
         share = 0.5 + (below - sampled / 2 + noise) / self._batch
         self.now.mul_(torch.exp(-_RATE * (share - quantile)))
+
+    def state(self) -> State:
+        """Returns the norms; the noise on the counts has a generator of its own."""
+        return {"now": self.now}
+
+    def restore(self, state: State) -> None:
+        """Goes on from there."""
+        self.now.copy_(state["now"])

@@ -1,7 +1,7 @@
 """The dense engine: softmax regression and MLPs, K models at once as stacked matrices."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -11,9 +11,10 @@ from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.clipping import ClippingNorms
 from dpbench.training.dense_net import DenseNet, evaluate, softmax
-from dpbench.training.schedule import learning_rates
-from dpbench.training.snapshots import Averager
-from dpbench.training.stopping import Stopping
+from dpbench.training.loop import run_steps, savers
+from dpbench.training.partial import Saver
+from dpbench.training.resumable import Generators, InPlace, Resumable
+from dpbench.training.stopping import BestEpochs, Stopping
 from dpbench.training.task import (
     Mechanism,
     Penalty,
@@ -24,7 +25,6 @@ from dpbench.training.task import (
     Task,
     TrainingData,
     Weights,
-    require_finite,
 )
 
 # Numbers that one step of all models trained side by side may touch: enough to hide the cost of a
@@ -60,14 +60,14 @@ def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
     assert isinstance(task.architecture, DenseArchitecture)
     batch = task.sampling.batch
     width = models_at_once(task.architecture, task.shape, task.n_classes, batch)
-    total, parts = len(task.models), []
+    total, parts, saver = len(task.models), [], savers(task)
     for start in range(0, total, width):
         stop = min(total, start + width)
 
         def report(fraction: float, start: int = start, stop: int = stop) -> None:
             progress((start + fraction * (stop - start)) / total)
 
-        parts.append(_Chunk(task, slice(start, stop)).run(report))
+        parts.append(_Chunk(task, slice(start, stop)).run(report, saver(start)))
     return {
         step: {name: torch.cat([part[step][name] for part in parts]) for name in parts[0][step]}
         for step in task.checkpoints
@@ -133,44 +133,68 @@ class _Chunk:
         self.velocity_views = self.net.views(self.velocity)
         self.still = [self.velocity_views[name] for name in self.net.frozen_names()]
         self.noise_views = self.net.views(self.noise)
-        self.dropout = self._generator("dropout")
-        self.augmentation = self._generator("augment")
+        self.draws = Generators(self._generator)
         self.objective = task.objective and task.objective(self.setting(rows))
+        self.norms = (
+            None
+            if task.mechanism is None
+            else ClippingNorms(
+                task.mechanism,
+                models=len(self.models),
+                batch=task.sampling.batch,
+                generator=self.draws["counts"],
+            )
+        )
         self._gathered: Batch | None = None
         self._number = 0
 
-    def run(self, progress: Progress) -> Snapshots:
+    def run(self, progress: Progress, saver: Saver | None = None) -> Snapshots:
         """Takes every step up to the last checkpoint."""
-        task, kept = self.task, dict[int, Tensor]()
-        averager = Averager(task.checkpoints, task.recipe.averaging)
-        patience = _Stopper(self, self.rows) if Stopping.asked_for(task.recipe) else None
-        per_epoch = max(1, round(task.sampling.steps_per_epoch))
-        rates = learning_rates(task.recipe, task.sampling)
-        last = task.checkpoints[-1]
-        take = self._step_of_sgd if task.mechanism is None else self._step_of_dp_sgd(task.mechanism)
-        for step, batch in enumerate(self._batches(last), 1):
-            take(batch, rates[step - 1])
-            released = averager.after(step, self.net.flat)
-            if released is not None:
-                kept[step] = released
-            if step % per_epoch == 0 or step == last:
-                require_finite({"parameters": self.net.flat}, step=step)
-                progress(step / last)
-                if patience is not None and patience.after_epoch():
-                    break
-        if patience is not None:
-            kept = {step: kept.get(step, patience.best) for step in task.checkpoints[:-1]}
-            kept[last] = patience.best
+        best = None
+        if Stopping.asked_for(self.task.recipe):
+            stopping = Stopping(self.task.recipe, self.setting(self.rows).data, self.members)
+            best = BestEpochs(stopping, self.flat, views=self.net.views, predict=self.predict)
+        kept = run_steps(self, self.task, best=best, progress=progress, saver=saver)
         return {
             step: {name: value.contiguous().cpu() for name, value in self.net.weights(flat).items()}
             for step, flat in kept.items()
         }
 
-    def _batches(self, steps: int) -> Iterator[Batch]:
+    @property
+    def flat(self) -> Tensor:
+        """All parameters."""
+        return self.net.flat
+
+    @property
+    def what(self) -> str:
+        """Whose they are."""
+        return "parameters"
+
+    def changing(self) -> Mapping[str, Resumable] | None:
+        """Returns what steps change."""
+        if self.objective is not None and not isinstance(self.objective, Resumable):
+            return None
+        moments = {} if self.moments is None else {"moments": self.moments}
+        tensors = {"flat": self.flat, "velocity": self.velocity, **moments}
+        parts: dict[str, Resumable] = {"tensors": InPlace(tensors), "draws": self.draws}
+        if self.norms is not None:
+            parts["norms"] = self.norms
+        return parts if self.objective is None else {**parts, "objective": self.objective}
+
+    def batches(self, steps: int) -> Iterator[Batch]:
+        """Yields every step's examples."""
         generator, sampling = self._generator("batches"), self.task.sampling
         if self.task.mechanism is None:
             return shuffled_batches(self.members, self._capacity(), steps, generator)
         return poisson_batches(self.members, sampling.rate, steps, generator)
+
+    def take(self, step: int, batch: Batch, rate: float) -> None:
+        """Takes a step."""
+        self._number = step
+        if self.task.mechanism is None or self.norms is None:
+            self._step_of_sgd(batch, rate)
+        else:
+            self._step_of_dp_sgd(self.task.mechanism, self.norms, batch, rate)
 
     def _step_of_sgd(self, batch: Batch, rate: float) -> None:
         self._pass(batch)
@@ -180,30 +204,22 @@ class _Chunk:
         self._decay(self.velocity)
         self._update(rate)
 
-    def _step_of_dp_sgd(self, mechanism: Mechanism) -> Callable[[Batch, float], None]:
-        generator, sigma = self._generator("noise"), mechanism.noise_multiplier
+    def _step_of_dp_sgd(
+        self, mechanism: Mechanism, norms: ClippingNorms, batch: Batch, rate: float
+    ) -> None:
+        self._pass(batch)
+        self._add_noise(norms, mechanism.noise_multiplier)
+        self._clip(batch, norms)
+        self.net.accumulate(self.noise_views, beta=1.0, alpha=1.0)
         denominator = self.task.sampling.batch
-        norms = ClippingNorms(
-            mechanism,
-            models=len(self.models),
-            batch=denominator,
-            generator=self._generator("counts"),
-        )
+        self.velocity.mul_(self.momentum).add_(self.noise, alpha=1 / denominator)
+        # Decay follows the noise: it is post-processing and costs no privacy.
+        self._decay(self.velocity)
+        self._update(rate)
 
-        def step(batch: Batch, rate: float) -> None:
-            self._pass(batch)
-            self._add_noise(norms, sigma, generator)
-            self._clip(batch, norms)
-            self.net.accumulate(self.noise_views, beta=1.0, alpha=1.0)
-            self.velocity.mul_(self.momentum).add_(self.noise, alpha=1 / denominator)
-            # Decay follows the noise: it is post-processing and costs no privacy.
-            self._decay(self.velocity)
-            self._update(rate)
-
-        return step
-
-    def _add_noise(self, norms: ClippingNorms, sigma: float, generator: torch.Generator) -> None:
+    def _add_noise(self, norms: ClippingNorms, sigma: float) -> None:
         """Fills the noise buffer with N(0, (sigma C)^2), each model's C."""
+        generator = self.draws["noise"]
         if sigma == 0:
             self.noise.zero_()
         elif not norms.adaptive:
@@ -227,14 +243,13 @@ class _Chunk:
 
     def _pass(self, batch: Batch) -> None:
         """Forward and backward through one batch; leaves the deltas in the network's buffers."""
-        self._number += 1
         batch = self._copied(batch)
         rows = self.net.input_rows(batch.index.shape[1])
         if batch is not self._gathered:
             torch.index_select(self.inputs, 0, batch.index.reshape(-1), out=rows)
             self._gathered = batch
         targets = self._augmented(batch, rows) if self.task.augment else None
-        outputs = self.net.forward(self.dropout)
+        outputs = self.net.forward(self.draws["dropout"])
         self.net.backward(self._loss_gradient(outputs, batch, targets))
 
     def _copied(self, batch: Batch) -> Batch:
@@ -249,7 +264,7 @@ class _Chunk:
         assert self.task.augment is not None
         inputs = rows[:, :-1].view(*batch.index.shape, *self.task.shape)
         soft = self._targets(self.targets, batch)
-        inputs, soft = self.task.augment(inputs, soft, self.augmentation)
+        inputs, soft = self.task.augment(inputs, soft, self.draws["augment"])
         rows[:, :-1] = inputs.reshape(len(rows), -1)
         self._gathered = None
         return soft
@@ -299,7 +314,7 @@ class _Chunk:
             data=TrainingData(*(part.to(self.device) for part in data)),
             members=self.members,
             predict=self.predict,
-            generator=self._generator("objective"),
+            generator=self.draws["objective"],
         )
 
     @torch.no_grad()
@@ -350,24 +365,6 @@ class _Chunk:
     def _generator(self, name: str) -> torch.Generator:
         generator = torch.Generator(device=self.device)
         return generator.manual_seed(seed_for(self.task.seed, name, *self.models))
-
-
-class _Stopper:
-    """Early stopping of a chunk; each model keeps its own best epoch."""
-
-    def __init__(self, chunk: _Chunk, rows: slice) -> None:
-        data = chunk.setting(rows).data
-        self._chunk, self._state = chunk, Stopping(chunk.task.recipe, data, chunk.members)
-        self.best = chunk.net.flat.clone()
-
-    def after_epoch(self) -> bool:
-        """Remembers improved models; True when all have stopped."""
-        net = self._chunk.net
-        better = self._state.improved(self._chunk.predict).to(net.flat.device)
-        best, now = net.views(self.best), net.parameters
-        for name in now:
-            best[name][better] = now[name][better]
-        return self._state.exhausted
 
 
 def _initial(task: Task, rows: slice) -> Weights:

@@ -1,10 +1,13 @@
 """Early stopping: which epoch's weights each model releases, decided while it trains."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from dpbench.training.recipe import Recipe
+from dpbench.training.resumable import State
 from dpbench.training.task import Predict, TrainingData
 
 _LEAST_FALL = {"reference": 0.0, "members": 0.005}
@@ -52,6 +55,16 @@ class Stopping:
         self._stopped |= self._waited >= self._recipe.patience
         return better
 
+    def state(self) -> State:
+        """Returns what is known of the models."""
+        return {"lowest": self._lowest, "waited": self._waited, "stopped": self._stopped}
+
+    def restore(self, state: State) -> None:
+        """Goes on from there."""
+        self._lowest, self._waited, self._stopped = (
+            state[name] for name in ("lowest", "waited", "stopped")
+        )
+
     @property
     def exhausted(self) -> bool:
         """Whether every model has stopped."""
@@ -74,6 +87,48 @@ class Stopping:
         members = self._members.cpu().float()
         losses = _cross_entropy(predict(self._data.inputs), self._data.targets)
         return (losses * members).sum(1) / members.sum(1)
+
+
+class BestEpochs:
+    """Each model's weights of the epoch that `Stopping` chose.
+
+    Args:
+        stopping: Chooses.
+        parameters: The flat parameters of K models, which steps change.
+        views: Splits flat parameters into named views `(K, ...)`.
+        predict: The models as they are.
+
+    Attributes:
+        flat: The weights to be released.
+    """
+
+    def __init__(
+        self,
+        stopping: Stopping,
+        parameters: Tensor,
+        *,
+        views: Callable[[Tensor], dict[str, Tensor]],
+        predict: Predict,
+    ) -> None:
+        self._stopping, self._predict = stopping, predict
+        self.flat = parameters.clone()
+        self._now, self._best = views(parameters), views(self.flat)
+
+    def after_epoch(self) -> bool:
+        """Remembers improved models; True when all have stopped."""
+        better = self._stopping.improved(self._predict).to(self.flat.device)
+        for name, value in self._now.items():
+            self._best[name][better] = value[better]
+        return self._stopping.exhausted
+
+    def state(self) -> State:
+        """Returns the weights, and what is known of the models."""
+        return {"flat": self.flat, **self._stopping.state()}
+
+    def restore(self, state: State) -> None:
+        """Goes on from there."""
+        self.flat.copy_(state["flat"])
+        self._stopping.restore(state)
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

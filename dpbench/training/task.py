@@ -9,7 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from dpbench.models.base import Architecture
+from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe, Sampling
+from dpbench.training.resumable import State
 
 Weights = dict[str, Tensor]
 """Stacked parameters: the names of `Architecture.build(...).state_dict()`, each `(K, *shape)`."""
@@ -81,7 +83,33 @@ class Step(NamedTuple):
 
 
 Objective = Callable[[Step], Tensor]
-"""`Step -> losses (K, B)`; it may look at the whole batch and remember what it has seen."""
+"""`Step -> losses (K, B)`; it may look at the whole batch and remember what it has seen.
+
+A long training goes on from where it was killed only if its objective is `Resumable`.
+"""
+
+
+@dataclass(frozen=True)
+class Memoryless:
+    """An objective that knows nothing but its step, and so can always be resumed.
+
+    Attributes:
+        losses: The objective.
+    """
+
+    losses: Objective
+
+    def __call__(self, step: Step) -> Tensor:
+        """Returns the losses `(K, B)`."""
+        return self.losses(step)
+
+    def state(self) -> State:
+        """Returns nothing."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Has nothing to restore."""
+
 
 Begin = Callable[[Setting], Objective]
 """Makes the objective of K models that are trained side by side."""
@@ -147,6 +175,7 @@ class Task:
         models: The K model numbers, from which generators are derived.
         checkpoints: Steps after which weights are kept, ascending; the last one ends the training.
         device: Torch device name.
+        partial: Where the training is saved now and then, to go on from there.
     """
 
     architecture: Architecture
@@ -167,6 +196,7 @@ class Task:
     augment: Augment | None = None
     initial: Weights | None = None
     frozen: frozenset[str] = frozenset()
+    partial: Partial | None = None
 
 
 Snapshots = dict[int, Weights]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dpbench.errors import UserError
+from dpbench.faults import EXIT_CODE, MEND
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
 from dpbench.grid.crew import Crew
@@ -100,12 +102,14 @@ class Pool(Workers):
         for claim in claims:
             self._quarantine.died(claim, _death(worker.returncode, self._output))
             self._claims.drop(claim)
+        if worker.returncode == EXIT_CODE:
+            raise UserError(f"a worker cannot go on: {self._last_words()}", next_step=MEND)
         if not claims:
             self._patience.lose(1, board, lambda: (self._last_words(), self._output))
 
     def _last_words(self) -> str:
         lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
-        return lines[-1] if lines else ""
+        return lines[-1] if lines else "silently"
 
     def _stop_late(self, worker: _Worker) -> bool:
         """Kills a worker whose job has had its time, and fails the job; tells whether it did."""
@@ -134,6 +138,7 @@ class Pool(Workers):
     def _start(self, number: int) -> _Worker:
         crew = self._crew
         command = [*WORKER, str(crew.folder), "--device", crew.device]
+        command += ["--watched-by", str(os.getpid())]
         if crew.data_dir is not None:
             command += ["--data-dir", str(crew.data_dir)]
         for path in crew.plugins:
