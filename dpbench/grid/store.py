@@ -13,12 +13,11 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from dpbench.errors import UserError
+from dpbench.grid.array_file import Rows, save_arrays
 from dpbench.grid.keys import canonical
 from dpbench.grid.replace import write_synced
 
@@ -109,18 +108,33 @@ class Store:
             value: NDArray[Any] = file.get_tensor(name)
             return value
 
+    def rows(self, key: str, name: str, first: int, stop: int) -> NDArray[Any]:
+        """Returns some rows of one array of a finished job, reading nothing else."""
+        with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
+            value: NDArray[Any] = file.get_slice(name)[first:stop]
+            return value
+
     def arrays(self, key: str) -> Arrays:
         """Returns all arrays of a finished job."""
         with safe_open(self.folder(key) / "arrays.safetensors", framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
-    def publish(self, key: str, record: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+    def rows_of(self) -> Rows:
+        """Returns an array that is to be made some rows after others, and published."""
+        return Rows(self.root / "tmp")
+
+    def publish(
+        self,
+        key: str,
+        record: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any] | Rows] | None = None,
+    ) -> None:
         """Makes a job finished: all its files appear at once, the record written last."""
         folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
         folder.mkdir()
         if arrays is not None:
             path = folder / "arrays.safetensors"
-            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+            save_arrays(arrays, path)
             _sync(path)
         plain = json.loads(json.dumps(record))
         plain["digest"] = _digest(plain, folder)
