@@ -36,10 +36,11 @@ class Rows:
             self._file.write(np.ascontiguousarray(row).tobytes())
 
     def pieces(self) -> Iterator[bytes]:
-        """Yields the bytes of all rows."""
-        self._file.seek(0)
-        while piece := self._file.read(_PIECE_BYTES):
-            yield piece
+        """Yields the bytes of all rows, and gives them up."""
+        with self._file:
+            self._file.seek(0)
+            while piece := self._file.read(_PIECE_BYTES):
+                yield piece
 
 
 Arrays = Mapping[str, NDArray[Any] | Rows]

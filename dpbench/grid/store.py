@@ -98,8 +98,8 @@ class Store:
     def record(self, key: str) -> dict[str, Any]:
         """Returns the record of a finished job."""
         # Tables of large grids read hundreds of thousands: a plain name is made faster than a Path.
-        with open(f"{self.root}/objects/{key[:2]}/{key}/record.json", "rb") as file:
-            result: dict[str, Any] = json.loads(file.read())
+        with open(f"{self.root}/objects/{key[:2]}/{key}/record.json", "rb", buffering=0) as file:
+            result: dict[str, Any] = json.loads(file.read().decode())
         return result
 
     def array(self, key: str, name: str) -> NDArray[Any]:

@@ -49,6 +49,9 @@ class Tables:
     def __init__(self, context: Context, plan: Plan) -> None:
         self._context, self._plan = context, plan
         self._board = Board(plan.jobs, context.store)
+        # What several tables and rows want of a record: a hundred thousand are read once each.
+        self._measured: dict[str, Any] = {}
+        self._asked: dict[str, int] = {}
 
     def cells(self) -> pd.DataFrame:
         """One row per cell."""
@@ -72,7 +75,9 @@ class Tables:
         rows = []
         for job in self._plan.jobs.values():
             if job.key in self._board.finished:
-                measured = self._context.store.record(job.key)["measured"]
+                if job.key not in self._measured:
+                    self._record(job.key)
+                measured = self._measured[job.key]
                 rows.append({"key": job.key, "kind": job.kind, "label": job.label, **measured})
         return pd.DataFrame(rows)
 
@@ -107,10 +112,10 @@ class Tables:
         return {"canary_kind": canaries.kind, **_prefixed(columns)}
 
     def _accuracy(self, cell: Cell) -> dict[str, float]:
-        store, key = self._context.store, cell.observe.key
+        key = cell.observe.key
         interval = accuracy_interval(self._context.on(cell.observe.track).correct(key))
         return {
-            "train_accuracy": store.record(key)["train_accuracy"],
+            "train_accuracy": self._record(key)["train_accuracy"],
             "test_accuracy": interval.value,
             "test_accuracy_low": interval.low,
             "test_accuracy_high": interval.high,
@@ -121,7 +126,7 @@ class Tables:
         combined = [row]
         result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
         if status == "done":
-            record = self._context.store.record(row.evaluate.key)
+            record = self._record(row.evaluate.key)
             if row.attack is None:
                 numbers = record["combined"] if row.name == "ensemble" else [record["winner"]]
                 combined = [cell.candidate(row, number) for number in numbers]
@@ -157,7 +162,14 @@ class Tables:
         """Returns the queries that were made per model and example; until then, the budget."""
         if scores.key not in self._board.finished:
             return scores.attack.budget
-        return int(self._context.store.record(scores.key)["queries"])
+        if scores.key not in self._asked:
+            self._asked[scores.key] = int(self._record(scores.key)["queries"])
+        return self._asked[scores.key]
+
+    def _record(self, key: str) -> dict[str, Any]:
+        record = self._context.store.record(key)
+        self._measured[key] = record["measured"]
+        return record
 
     def _status(self, job: Job) -> tuple[str, str]:
         """Returns a job's status and, if it has no result, the first failure it depends on."""
