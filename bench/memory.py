@@ -1,8 +1,8 @@
 """Peak memory of single jobs on many models and points: observation, LiRA, RMIA, evaluation.
 
-    python -m bench.memory                                  # 1,024 models, 50,000 points, 10 classes
+    python -m bench.memory                             # 1,024 models, 50,000 points, 10 classes
     python -m bench.memory --models 16 --classes 100 --jobs observe
-    python -m bench.memory --cells 100 --cells 10000        # a worker's plan of grids of all sizes
+    python -m bench.memory --cells 100 --cells 10000   # a worker's plan of grids of both sizes
 
 Each job runs in a process of its own, as a worker would run it; the peak is that process's `VmHWM`.
 Models are trained for a few steps on random data: neither memory nor time depends on what they
@@ -96,8 +96,11 @@ def planned(folder: Path, cells: int) -> None:
 
 
 def _job(jobs: Any, name: str) -> Job:
-    found: list[Job] = [job for job in jobs if job.label.startswith(f"{name} on") or
-                        job.label.startswith(f"{name} none")]
+    found: list[Job] = [
+        job
+        for job in jobs
+        if job.label.startswith(f"{name} on") or job.label.startswith(f"{name} none")
+    ]
     return found[0]
 
 

@@ -124,7 +124,7 @@ def model_records(folder: Path, attacks: list[str]) -> dict[tuple[str, str], Pat
 
 
 def fill(store: Store, jobs: Mapping[str, Job], records: Mapping[tuple[str, str], Path]) -> None:
-    """Makes jobs finished with links to real results, in as many folders; a best attack is always the first one."""
+    """Makes jobs finished with links to real results; a best attack is always the first one."""
     for job in jobs.values():
         source = records[job.kind, type(job).__name__]
         folder = store.folder(job.key)

@@ -68,7 +68,7 @@ def _command(number: int, home: Path) -> list[str]:
     content, ending = data_bytes(rng)
     path = home / f"[bold]<b>'data'{ending}"
     path.write_bytes(content)
-    population = f"{{dataset: file, path: \"{path.name}\", pool: 20, test: 10, reference: 20}}"
+    population = f'{{dataset: file, path: "{path.name}", pool: 20, test: 10, reference: 20}}'
     text = GRID.replace("{dataset: letter, pool: 150, test: 200, reference: 150}", population)
     (home / "grid.yaml").write_text(text, encoding="utf-8")
     return ["run", "grid.yaml", "-j", "1", "--out", "out"]

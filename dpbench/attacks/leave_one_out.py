@@ -58,9 +58,7 @@ def leave_one_out(values: Floats, include: Bools) -> Moments:
     return Moments(count, before.mean + gap * weight, squares)
 
 
-def means(
-    inside: Moments, outside: Moments, gap: Floats | None = None
-) -> tuple[Floats, Floats]:
+def means(inside: Moments, outside: Moments, gap: Floats | None = None) -> tuple[Floats, Floats]:
     """Returns the IN and OUT means `(M, n)`.
 
     An example with no shadow on one side takes the other side's mean, moved by the average

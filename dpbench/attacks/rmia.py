@@ -67,9 +67,7 @@ class Rmia(Attack):
             public, cross_entropy, view.reference_inputs
         )
         online = self.mode == "online"
-        normaliser = (balanced_means if online else out_means)(
-            np.exp(-shadow_losses), view.members
-        )
+        normaliser = (balanced_means if online else out_means)(np.exp(-shadow_losses), view.members)
         z_normaliser = means_of_all(np.exp(-z_shadow_losses))
         a: Floats | float = 1.0
         if not online:

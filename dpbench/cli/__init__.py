@@ -35,6 +35,7 @@ from dpbench.cli.options import (
     JobsOption,
     OutOption,
     PluginOption,
+    ProgressOption,
     TimeoutOption,
 )
 from dpbench.cli.reproduce import reproduce
@@ -61,6 +62,7 @@ def run(
     data_dir: DataOption = None,
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
     job_timeout: TimeoutOption = None,
+    progress: ProgressOption = "text",
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
@@ -68,7 +70,12 @@ def run(
     outcomes = []
     for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
         outcome = execute(
-            context, folder, workers=workers, retry_failed=retry_failed, job_timeout=job_timeout
+            context,
+            folder,
+            workers=workers,
+            retry_failed=retry_failed,
+            job_timeout=job_timeout,
+            progress=progress,
         )
         draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)

@@ -24,7 +24,8 @@ class Rows:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES, dir=folder)
+        spooled = tempfile.SpooledTemporaryFile[bytes]
+        self._file = spooled(max_size=_SPOOLED_BYTES, dir=str(folder))
         self.shape: tuple[int, ...] = (0,)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
 

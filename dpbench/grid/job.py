@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from dpbench.data import Population, load_population, membership
-from dpbench.grid.spec import AVERAGE, Grid
 from dpbench.grid.array_file import Arrays
+from dpbench.grid.spec import AVERAGE, Grid
 from dpbench.grid.store import Store
 from dpbench.training.task import TrainingData
 

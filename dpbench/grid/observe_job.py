@@ -214,14 +214,13 @@ class ObserveJob(Job):
         """Returns released scores on the challenge points and correctness on the test set."""
         population = context.population
         challenge = torch.from_numpy(population.challenge)
-        right, correct = [], []
+        right = []
         outputs = context.store.rows_of()
         for pool in self._ask(context, population.pool_x, "pool"):
             right.append(_right(pool, population.pool_y))
             outputs.append(pool[:, challenge].numpy())
-        for test in self._ask(context, population.test_x, "test"):
-            correct.append(_right(test, population.test_y))
-        on_test = np.concatenate(correct)
+        tests = self._ask(context, population.test_x, "test")
+        on_test = np.concatenate([_right(test, population.test_y) for test in tests])
         return Output(
             {
                 "train_accuracy": float(np.concatenate(right)[context.members].mean()),
@@ -230,9 +229,7 @@ class ObserveJob(Job):
             {"outputs": outputs, "test_correct": np.packbits(on_test, axis=1)},
         )
 
-    def _ask(
-        self, context: Context, inputs: NDArray[np.float32], name: str
-    ) -> Iterator[Tensor]:
+    def _ask(self, context: Context, inputs: NDArray[np.float32], name: str) -> Iterator[Tensor]:
         return self.models.blocks(context, torch.from_numpy(inputs), name=name)
 
 

@@ -39,6 +39,7 @@ def test_models_that_are_asked_in_blocks_give_the_same_results(tmp_path, monkeyp
     for folder, size in (("whole", 2**28), ("blocks", 5000)):
         monkeypatch.setattr(observe_job, "_BLOCK_BYTES", size)
         context = context_of(tmp_path / folder, **asked)
+        context.store.create()
         jobs = make_plan(context).jobs
         work(context, Board(jobs, context.store))
         digests.append({key: context.store.digest(key) for key in jobs if context.store.has(key)})
