@@ -2,7 +2,7 @@
 
 import json
 import math
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dpbench import privacy
+from dpbench.attacks import Attack
 from dpbench.grid.attack_job import AttackJob
 from dpbench.grid.board import Board
 from dpbench.grid.cell import Cell, Plan, Row
@@ -142,15 +143,16 @@ class Tables:
         if not pairs:
             return {}
         attacks, jobs = zip(*pairs, strict=True)
-        label, fields = attacks[0].label(), attacks[0].to_json()
-        if row.name == "best":
-            fields = {"attack": attacks[0].name, **fields}
-        elif row.name == "ensemble":
-            label, fields = "ensemble", {"attacks": [attack.label() for attack in attacks]}
+        if row.name == "ensemble":
+            fields = {"attacks": [_described(attack)[0] for attack in attacks]}
+            label, params = "ensemble", json.dumps(fields, sort_keys=True)
+        else:
+            label, *written = _described(attacks[0])
+            params = written[row.name == "best"]
         models = self._context.grid.models
         shadows = [attack.extent.of(models, 1)[0] - 1 for attack in attacks if attack.needs_shadows]
         return {
-            "attack_params": json.dumps(fields, sort_keys=True),
+            "attack_params": params,
             "label": label,
             "access": max(attack.access for attack in attacks).name.lower(),
             "shadows": max(shadows, default=0),
@@ -183,6 +185,17 @@ class Tables:
             if status in ("failed", "not_applicable"):
                 return status, reason
         return "missing", "not finished"
+
+
+@lru_cache(maxsize=1000)
+def _described(attack: Attack) -> tuple[str, str, str]:
+    """Returns an attack's label, and its fields as its own row and as the best attack's hold them.
+
+    Thousands of cells have the same attacks.
+    """
+    fields = attack.to_json()
+    named = {"attack": attack.name, **fields}
+    return attack.label(), json.dumps(fields, sort_keys=True), json.dumps(named, sort_keys=True)
 
 
 def _prefixed(columns: dict[str, Any]) -> dict[str, Any]:
