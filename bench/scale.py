@@ -135,7 +135,7 @@ def fill(store: Store, jobs: Mapping[str, Job], records: Mapping[tuple[str, str]
             record = json.loads((source / "record.json").read_text())
             (folder / "record.json").write_text(json.dumps(record | {"winner": 0}))
         else:
-            os.symlink(source / "record.json", folder / "record.json")
+            os.link(source / "record.json", folder / "record.json")
 
 
 def main() -> None:

@@ -1,19 +1,24 @@
-"""Live progress: a bar on a terminal, plain lines in a log."""
+"""Live progress: a bar on a terminal, plain lines in a log, or JSON lines for a program."""
 
+import json
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dpbench.grid.board import Board
-from dpbench.grid.snapshot import write_progress
+from dpbench.grid.snapshot import snapshot, write_progress
 from dpbench.grid.store import Store
 
 _LINE_SECONDS, _FILE_SECONDS = 15.0, 1.0
+
+Form = Literal["text", "json"]
+"""How progress is shown: `text` is a bar, or lines where there is no terminal."""
 
 
 class RunProgress:
@@ -23,10 +28,14 @@ class RunProgress:
         console: Where people read.
         folder: The run's folder, for its progress file.
         store: The run's store.
+        form: `json` writes what the progress file holds to stderr, as one line each time.
     """
 
-    def __init__(self, console: Console, folder: Path, store: Store) -> None:
+    def __init__(
+        self, console: Console, folder: Path, store: Store, *, form: Form = "text"
+    ) -> None:
         self._console, self._folder, self._store = console, folder, store
+        self._form = form
         self._start = time.monotonic()
         self._first: float | None = None
         self._last_line = self._last_file = 0.0
@@ -38,7 +47,7 @@ class RunProgress:
             TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=form == "json" or not console.is_terminal,
         )
         self._task = self._bar.add_task("running", total=1, left="")
 
@@ -64,6 +73,8 @@ class RunProgress:
             self._first = left
         seconds = self._seconds_left(left)
         self._write(board, seconds)
+        if self._form == "json":
+            return
         total, done = len(board.jobs), len(board.jobs) - len(open_jobs)
         stage, estimate = open_jobs[0].kind if open_jobs else "done", spoken(seconds)
         self._bar.update(self._task, total=total, completed=done, description=stage, left=estimate)
@@ -81,8 +92,11 @@ class RunProgress:
         if board.open and now - self._last_file < _FILE_SECONDS:
             return
         self._last_file = now
+        document = snapshot(board, self._store, seconds_left=seconds)
+        if self._form == "json":
+            print(json.dumps(document), file=sys.stderr, flush=True)
         with suppress(OSError):  # a full disk stops workers soon enough, and they say so
-            write_progress(board, self._store, self._folder, seconds_left=seconds)
+            write_progress(document, self._folder)
 
     def _seconds_left(self, left: float) -> float | None:
         """Returns how long the rest takes at the speed so far, if enough was done to tell."""

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from dpbench.component import Component
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
-
+_A = TypeVar("_A", bound=NDArray[Any])
 
 Points = Literal["challenge", "reference"]
 """The n challenge points, or the r public points that no model was trained on."""
@@ -95,6 +95,8 @@ class Oracle:
         query: Released scores `(M, k, C)` on other inputs `(k, *shape)`, the same for all models.
         query_each: Released scores `(k, b, C)` of models `(k,)`, on account of points `(k,)`, on
             inputs `(k, b, *shape)` of their own; None where such queries cannot be made.
+        blocks: The released scores `(m, k, C)` of some models after others, on other inputs or
+            (None) on the pool itself, where not all of them at once need fit into memory.
         white_box: The models' weights, where there are any to see.
     """
 
@@ -106,11 +108,12 @@ class Oracle:
         pool_outputs: Callable[[], Floats],
         query: Callable[[Floats], Floats],
         query_each: Callable[[Ints, Ints, Floats], Floats] | None = None,
+        blocks: Callable[[Floats | None], Iterator[Floats]] | None = None,
         white_box: WhiteBox | None = None,
     ) -> None:
         self._access, self._budget = access, budget
         self._pool_outputs, self._query, self._query_each = pool_outputs, query, query_each
-        self._white_box = white_box
+        self._blocks, self._white_box = blocks, white_box
         self._rounds, self._spent = 0, np.zeros((0, 0), np.int64)
 
     @property
@@ -127,10 +130,23 @@ class Oracle:
         self._require(Access.SCORE)
         return self._ask(inputs)
 
+    def statistic(
+        self, function: Callable[[Floats], Floats], inputs: Floats | None = None
+    ) -> Floats:
+        """Returns what a function of released scores finds, `(M, k)`; needs score access.
+
+        It takes less memory than `scores`, of which there are C times as many.
+
+        Args:
+            function: From the released scores `(m, k, C)` of m models to `(m, k)`.
+            inputs: As in `scores`, and so is the cost of one query.
+        """
+        self._require(Access.SCORE)
+        return self._each(function, inputs)
+
     def predictions(self, inputs: Floats | None = None) -> Ints:
         """Returns predicted labels `(M, k)` int64; label access is enough."""
-        labels: Ints = self._ask(inputs).argmax(-1)
-        return labels
+        return self._each(lambda released: released.argmax(-1), inputs)
 
     def predictions_at(self, models: Ints, points: Ints, inputs: Floats) -> Ints:
         """Returns predicted labels `(k, b)` of inputs that are chosen for each pair.
@@ -224,6 +240,13 @@ class Oracle:
     def _ask(self, inputs: Floats | None) -> Floats:
         self._count()
         return self._pool_outputs() if inputs is None else self._query(inputs)
+
+    def _each(self, function: Callable[[Floats], _A], inputs: Floats | None) -> _A:
+        if self._blocks is None:
+            return function(self._ask(inputs))
+        self._count()
+        found = [function(released) for released in self._blocks(inputs)]
+        return cast(_A, found[0] if len(found) == 1 else np.concatenate(found))
 
     def _inside(self, *, head: bool = False) -> WhiteBox:
         """Returns what answers one white-box question, perhaps about the last affine layer."""

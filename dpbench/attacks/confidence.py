@@ -72,10 +72,14 @@ def of_targets_and_shadows(
 
     An adaptive attack's shadows are the targets themselves: what they share is computed once.
     """
-    targets = view.target.scores(inputs)
-    shadows = targets if view.shadows is view.target else view.shadows.scores(inputs)
-    observed = statistic(targets, view.labels)
-    return observed, observed if shadows is targets else statistic(shadows, view.labels)
+
+    def of(released: Floats) -> Floats:
+        return statistic(released, view.labels)
+
+    observed = view.target.statistic(of, inputs)
+    if view.shadows is view.target:
+        return observed, observed
+    return observed, view.shadows.statistic(of, inputs)
 
 
 def _own_and_others(outputs: Floats, labels: Ints) -> tuple[Floats, Floats]:

@@ -58,15 +58,18 @@ def leave_one_out(values: Floats, include: Bools) -> Moments:
     return Moments(count, before.mean + gap * weight, squares)
 
 
-def means(inside: Moments, outside: Moments) -> tuple[Floats, Floats]:
+def means(inside: Moments, outside: Moments, gap: Floats | None = None) -> tuple[Floats, Floats]:
     """Returns the IN and OUT means `(M, n)`.
 
     An example with no shadow on one side takes the other side's mean, moved by the average
-    distance between the two sides over the examples that have both.
+    distance between the two sides over the examples that have both: `gap`, `(M, 1)`, where the
+    moments are those of some examples only.
     """
     has_in, has_out = inside.models > 0, outside.models > 0
-    gaps = np.where(has_in & has_out, inside.mean - outside.mean, 0.0)
-    gap = gaps.sum(1, keepdims=True) / np.maximum((has_in & has_out).sum(1, keepdims=True), 1)
+    if gap is None:
+        both = has_in & has_out
+        gaps = np.where(both, inside.mean - outside.mean, 0.0)
+        gap = gaps.sum(1, keepdims=True) / np.maximum(both.sum(1, keepdims=True), 1)
     return (
         np.where(has_in, inside.mean, outside.mean + gap),
         np.where(has_out, outside.mean, inside.mean - gap),

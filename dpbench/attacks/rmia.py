@@ -10,8 +10,7 @@ from pydantic import Field
 from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
 from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.cross_fitting import tuned
-from dpbench.attacks.leave_one_out import leave_one_out
-from dpbench.attacks.shadow_means import balanced_means, out_means
+from dpbench.attacks.shadow_means import balanced_means, means_of_all, out_means
 from dpbench.component import register
 
 SCALES = tuple(step / 10 for step in range(11))
@@ -67,17 +66,21 @@ class Rmia(Attack):
         z_losses, z_shadow_losses = of_targets_and_shadows(
             public, cross_entropy, view.reference_inputs
         )
-        confidence, z_confidence = np.exp(-shadow_losses), np.exp(-z_shadow_losses)
-        if self.mode == "online":
-            normaliser = balanced_means(confidence, view.members)
-        else:
-            normaliser = out_means(confidence, view.members)
-        z_normaliser = leave_one_out(z_confidence, np.ones(z_confidence.shape, bool)).mean
-        if self.mode == "offline":
+        online = self.mode == "online"
+        normaliser = (balanced_means if online else out_means)(np.exp(-shadow_losses), view.members)
+        z_normaliser = means_of_all(np.exp(-z_shadow_losses))
+        a: Floats | float = 1.0
+        if not online:
             a = self._tuned(shadow_losses, view.members) if self.a is None else self.a
-            normaliser, z_normaliser = _average(normaliser, a), _average(z_normaliser, a)
-        ratios = -losses - np.log(normaliser)
-        return _shares_beaten(ratios - np.log(self.gamma), -z_losses - np.log(z_normaliser))
+        scales = np.broadcast_to(a, (len(losses), 1))
+        shares = np.empty(losses.shape)
+        for target, scale in enumerate(scales):  # one at a time: all are as large as the pool
+            own, z_own = normaliser[target], z_normaliser[target]
+            if not online:
+                own, z_own = _average(own, scale), _average(z_own, scale)
+            ratios = -losses[target] - np.log(own) - np.log(self.gamma)
+            shares[target] = _shares_beaten(ratios, -z_losses[target] - np.log(z_own))
+        return shares
 
     def _tuned(self, losses: Floats, members: Bools) -> Floats:
         # Within one model the score rises with its own ratio: public points change no AUC.
@@ -96,8 +99,6 @@ def _average(out_mean: Floats, a: Floats | float) -> Floats:
 
 
 def _shares_beaten(ratios: Floats, z_ratios: Floats) -> Floats:
-    """Returns `(M, n)` the share of a target's `z_ratios (M, r)` strictly below each ratio."""
-    ranked = np.sort(z_ratios, axis=1)
-    beaten = [np.searchsorted(z, x, "left") for z, x in zip(ranked, ratios, strict=True)]
-    shares: Floats = np.stack(beaten) / ranked.shape[1]
+    """Returns `(n,)` the share of a target's `z_ratios (r,)` strictly below each ratio."""
+    shares: Floats = np.searchsorted(np.sort(z_ratios), ratios, "left") / len(z_ratios)
     return shares

@@ -4,6 +4,7 @@ import numpy as np
 
 from dpbench.attacks.base import Bools, Floats, NotApplicable
 from dpbench.attacks.leave_one_out import leave_one_out
+from dpbench.attacks.point_blocks import blocks
 
 
 def balanced_means(values: Floats, members: Bools) -> Floats:
@@ -21,9 +22,12 @@ def balanced_means(values: Floats, members: Bools) -> Floats:
     """
     if len(members) < 2:
         raise NotApplicable("there is only one model, hence no shadow")
-    inside, outside = leave_one_out(values, members), leave_one_out(values, ~members)
-    sides = (inside.models > 0) * 1.0 + (outside.models > 0)
-    balanced: Floats = (inside.mean + outside.mean) / sides
+    balanced = np.empty(values.shape)
+    for first, stop in blocks(values.shape):
+        some, bits = values[:, first:stop], members[:, first:stop]
+        inside, outside = leave_one_out(some, bits), leave_one_out(some, ~bits)
+        sides = (inside.models > 0) * 1.0 + (outside.models > 0)
+        balanced[:, first:stop] = (inside.mean + outside.mean) / sides
     return balanced
 
 
@@ -40,9 +44,21 @@ def out_means(values: Floats, members: Bools) -> Floats:
     Raises:
         NotApplicable: A target has no shadow trained without any of the points.
     """
-    outside = leave_one_out(values, ~members)
-    has_out = outside.models > 0
+    means, has_out = np.empty(values.shape), np.empty(values.shape, dtype=bool)
+    for first, stop in blocks(values.shape):
+        outside = leave_one_out(values[:, first:stop], ~members[:, first:stop])
+        means[:, first:stop], has_out[:, first:stop] = outside.mean, outside.models > 0
     if not has_out.any(1).all():
         raise NotApplicable("a target has no shadow trained without any of the points")
-    overall = outside.mean.sum(1, keepdims=True) / has_out.sum(1, keepdims=True)
-    return np.where(has_out, outside.mean, overall)
+    overall = means.sum(1, keepdims=True) / has_out.sum(1, keepdims=True)
+    np.copyto(means, overall, where=~has_out)
+    return means
+
+
+def means_of_all(values: Floats) -> Floats:
+    """Returns `(M, n)` the mean over all shadows, leave-one-out."""
+    means = np.empty(values.shape)
+    for first, stop in blocks(values.shape):
+        some = values[:, first:stop]
+        means[:, first:stop] = leave_one_out(some, np.ones(some.shape, bool)).mean
+    return means

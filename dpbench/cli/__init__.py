@@ -33,6 +33,7 @@ from dpbench.cli.options import (
     JobsOption,
     OutOption,
     PluginOption,
+    ProgressOption,
     TimeoutOption,
 )
 from dpbench.cli.reproduce import reproduce
@@ -62,6 +63,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
     job_timeout: TimeoutOption = None,
     executor: ExecutorOption = "local",
+    progress: ProgressOption = "text",
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
@@ -77,6 +79,7 @@ def run(
             retry_failed=retry_failed,
             job_timeout=job_timeout,
             executor=starter,
+            progress=progress,
         )
         draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)

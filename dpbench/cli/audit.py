@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from dpbench.cli.console import console
@@ -60,7 +59,7 @@ def audit(
 
 def _show(rows: "list[Row]", *, title: str) -> None:
     screen = console()
-    metrics = Table("metric", "value", "95 % interval", "which", title=escape(title))
+    metrics = Table("metric", "value", "95 % interval", "which", title=title)
     bounds = Table("method", "epsilon >=", "counted", "assumes", title="95 % lower bounds")
     for row in rows:
         note = f"not applicable: {row.reason}" if row.reason else row.assumes

@@ -18,6 +18,7 @@ from dpbench.cli.options import (
     FolderArgument,
     JobsOption,
     PluginOption,
+    ProgressOption,
 )
 
 
@@ -37,6 +38,7 @@ def compare(
     workers: JobsOption = None,
     device: DeviceOption = "cpu",
     data_dir: DataOption = None,
+    progress: ProgressOption = "text",
 ) -> None:
     """Compare a defense with a run's baselines at equal accuracy, on the same bits and seeds."""
     import torch
@@ -53,7 +55,7 @@ def compare(
     planned = plan_comparison(base.context.grid, defense, plugin or ())
     out = folder / COMPARISONS / folder_name(planned.compared)
     context = Context(grid=planned.grid, store=base.context.store, device=device, data_dir=data_dir)
-    outcome = execute(context, out, workers=workers)
+    outcome = execute(context, out, workers=workers, progress=progress)
     labels = {cell.label for cell in planned.compared}
     failed = [(what, why) for what, why in outcome.failures if what.split(" / ")[0] in labels]
     run = load(out, data_dir=data_dir)

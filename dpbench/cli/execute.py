@@ -11,7 +11,7 @@ from dpbench.faults import explained
 from dpbench.grid import runner
 from dpbench.grid.executors import Executor
 from dpbench.grid.job import Context
-from dpbench.progress import RunProgress
+from dpbench.progress import Form, RunProgress
 
 
 def execute(
@@ -23,6 +23,7 @@ def execute(
     cells: str = "cells",
     job_timeout: float | None = None,
     executor: Executor | None = None,
+    progress: Form = "text",
 ) -> runner.Outcome:
     """Runs every open job of a grid and writes its tables.
 
@@ -34,6 +35,7 @@ def execute(
         cells: What cells are called here.
         job_timeout: Seconds after which a job is stopped and fails.
         executor: Who starts workers; this process if left out.
+        progress: How progress is shown.
 
     Raises:
         Exit: 130, interrupted; nothing is lost.
@@ -44,20 +46,22 @@ def execute(
     err = Console(stderr=True)
     counts = f"{len(plan.cells)} {cells}, {len(plan.jobs)} jobs"
     err.print(f"{context.grid.name}: {counts} -> {folder}", markup=False)
-    with followed(context, folder, err) as progress:
+    with followed(context, folder, err, form=progress) as report:
         return runner.execute(
             context,
             plan,
             folder,
             workers=workers or runner.default_workers(),
-            report=progress,
+            report=report,
             job_timeout=job_timeout,
             executor=executor,
         )
 
 
 @contextmanager
-def followed(context: Context, folder: Path, err: Console) -> Iterator[RunProgress]:
+def followed(
+    context: Context, folder: Path, err: Console, *, form: Form = "text"
+) -> Iterator[RunProgress]:
     """Shows the progress of what is done inside.
 
     Raises:
@@ -65,7 +69,7 @@ def followed(context: Context, folder: Path, err: Console) -> Iterator[RunProgre
         UserError: The disk is full, say.
     """
     try:
-        with RunProgress(err, folder, context.store) as progress:
+        with RunProgress(err, folder, context.store, form=form) as progress:
             yield progress
     except KeyboardInterrupt:
         err.print("interrupted: nothing is lost, the same command goes on from here")

@@ -1,7 +1,7 @@
 """Arguments and options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ DataOption = Annotated[
     typer.Option("--data-dir", envvar="DPBENCH_DATA", help="Folder of downloaded data sets."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+ProgressOption = Annotated[
+    Literal["text", "json"],
+    typer.Option("--progress", help="text, or json: a line on stderr about every second."),
+]
 TimeoutOption = Annotated[
     float | None,
     typer.Option("--job-timeout", min=1, help="Seconds after which a job is stopped and fails."),

@@ -3,14 +3,14 @@
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
-from dpbench.cli.options import DataOption, DeviceOption, JobsOption
+from dpbench.cli.options import DataOption, DeviceOption, JobsOption, ProgressOption
 from dpbench.errors import UserError
 
 
@@ -24,6 +24,7 @@ def reproduce(
     workers: JobsOption = None,
     device: DeviceOption = "cpu",
     data_dir: DataOption = None,
+    progress: ProgressOption = "text",
 ) -> None:
     """Run the grids of papers and write a page for each: reported, ours, verdict."""
     from dpbench.reproduction.expectation import find_papers
@@ -39,15 +40,16 @@ def reproduce(
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     judged, failures = {}, []
+    run_one = functools.partial(
+        _run, workers=workers, device=device, data_dir=data_dir, progress=progress
+    )
     for one in papers:
         numbers: dict[str, Any] = {name: simulate(name) for name in one.simulations}
         origins = {name: "simulated anew for this page" for name in one.simulations}
         missing: dict[str, UserError] = {}
         for grid in one.grids:
             try:
-                run, failed = _run(
-                    grid_of(one, grid), out, workers=workers, device=device, data_dir=data_dir
-                )
+                run, failed = run_one(grid_of(one, grid), out)
             except UserError as error:
                 missing[grid] = error  # its data are not here, say: the other grids can still run
                 failures.append((grid, str(error)))
@@ -74,7 +76,13 @@ def _found(numbers: Mapping[str, Any], missing: Mapping[str, UserError], name: s
 
 
 def _run(
-    grid: Any, out: Path, *, workers: int | None, device: str, data_dir: Path | None
+    grid: Any,
+    out: Path,
+    *,
+    workers: int | None,
+    device: str,
+    data_dir: Path | None,
+    progress: Literal["text", "json"],
 ) -> tuple[Any, list[tuple[str, str]]]:
     import torch
 
@@ -91,7 +99,7 @@ def _run(
         device=device,
         data_dir=data_dir,
     )
-    outcome = execute(context, folder, workers=workers)
+    outcome = execute(context, folder, workers=workers, progress=progress)
     return load(folder, data_dir=data_dir), outcome.failures
 
 

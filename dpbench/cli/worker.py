@@ -10,6 +10,7 @@ from dpbench.cli.options import (
     DeviceOption,
     FolderArgument,
     PluginOption,
+    ProgressOption,
     TimeoutOption,
 )
 
@@ -23,6 +24,7 @@ def worker(
     plugin: PluginOption = None,
     data_dir: DataOption = None,
     job_timeout: TimeoutOption = None,
+    progress: ProgressOption = "text",
 ) -> None:
     """Work on the run in a folder, beside any other machine that does, until nothing is left."""
     import torch
@@ -45,8 +47,8 @@ def worker(
     crew = runner.crew_of(
         context, folder, workers=workers, job_timeout=job_timeout, plugins=plugins
     )
-    with followed(context, folder, err) as progress:
-        board = runner.work_off(context, plan, crew, executor=Local(), report=progress)
+    with followed(context, folder, err, form=progress) as report:
+        board = runner.work_off(context, plan, crew, executor=Local(), report=report)
     failures = [failure for key in board.failed if (failure := context.store.failure(key))]
     failed = sum(failure.kind == "failed" for failure in failures)
     err.print(

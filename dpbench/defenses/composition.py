@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ class Composition:
         """Names joined by `+`."""
         return "+".join(part.name for part in self.parts)
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The readable id of the cell."""
         return "+".join(part.label() for part in self.parts)

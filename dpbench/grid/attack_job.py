@@ -1,6 +1,6 @@
 """Running one attack on one cell, with one kind of shadow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from dpbench.attacks import Access, Attack, Oracle, View
 from dpbench.attacks.base import Floats, Ints
 from dpbench.grid.job import Context, Job, Output
-from dpbench.grid.observe_job import ReleasedModels
+from dpbench.grid.observe_job import ReleasedModels, blocks_of
 from dpbench.seeds import rng_for
 from dpbench.training.white_box import TrainedModels
 
@@ -44,11 +44,9 @@ class Observed:
             asked += 1
             return f"query{asked}"
 
-        def query(inputs: Floats) -> Floats:
-            released = self.models.query(
-                context, _tensor(inputs), name=name(), models=models, repeats=self.repeats
-            )
-            return self._seen(released).numpy()
+        def joined(inputs: Floats | None) -> Floats:
+            found = [*self._blocks(context, models, points, inputs, name)]
+            return found[0] if len(found) == 1 else np.concatenate(found)
 
         def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
             del points  # models answer alike on whoever's account
@@ -68,9 +66,10 @@ class Observed:
         return Oracle(
             access=access,
             budget=attack.budget,
-            pool_outputs=lambda: self._pool_outputs(context, models, points, query),
-            query=query,
+            pool_outputs=lambda: joined(None),
+            query=joined,
             query_each=query_each,
+            blocks=lambda inputs: self._blocks(context, models, points, inputs, name),
             white_box=self._trained(context, len(models), points) if sees_weights else None,
         )
 
@@ -81,15 +80,35 @@ class Observed:
         answers = self.models.query_each(context, which, inputs.view(shape), name="lessons")
         return self._seen(answers)[0]
 
-    def _pool_outputs(
-        self, context: Context, models: Ints, points: int, query: Callable[[Floats], Floats]
-    ) -> Floats:
-        """Returns what was observed, or asked again and again where answers are random."""
-        if self.repeats > 1:
-            population = context.population
-            return query(population.pool_x[population.challenge][:points])
-        outputs = context.store.array(self.key, "outputs")[models, :points]
-        return self._seen(torch.from_numpy(outputs)).numpy()
+    def _blocks(
+        self,
+        context: Context,
+        models: Ints,
+        points: int,
+        inputs: Floats | None,
+        name: Callable[[], str],
+    ) -> Iterator[Floats]:
+        """Yields what is released on inputs, or (None) on the pool, some models after others.
+
+        About the pool that is what was observed; where answers are random, they are asked again.
+        """
+        population = context.population
+        if inputs is None and self.repeats == 1:
+            for rows in blocks_of((len(models), points, population.n_classes)):
+                yield self._seen(self._observed(context, models[rows], points)).numpy()
+            return
+        asked = population.pool_x[population.challenge][:points] if inputs is None else inputs
+        for released in self.models.blocks(
+            context, _tensor(asked), name=name(), models=models, repeats=self.repeats
+        ):
+            yield self._seen(released).numpy()
+
+    def _observed(self, context: Context, models: Ints, points: int) -> torch.Tensor:
+        first, stop = int(models.min()), int(models.max()) + 1
+        rows = context.store.rows(self.key, "outputs", first, stop)
+        if len(models) == stop - first and (np.diff(models) == 1).all():
+            return torch.from_numpy(rows[:, :points])
+        return torch.from_numpy(rows[models - first, :points])
 
     def _trained(self, context: Context, models: int, points: int) -> TrainedModels:
         population, represented = context.population, self.models.represented

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from dpbench.data import Population, load_population, membership
+from dpbench.grid.array_file import Arrays
 from dpbench.grid.spec import AVERAGE, Grid
-from dpbench.grid.store import Arrays, Store
+from dpbench.grid.store import Store
 from dpbench.training.task import TrainingData
 
 # The reference core of design.md section 4; nominal seconds are work divided by this rate.

@@ -1,5 +1,6 @@
 """Querying a cell's models: what they release on the pool, and how useful they are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,16 @@ from dpbench.training.fit import logits
 from dpbench.training.task import Weights
 
 Ints = NDArray[np.integer]
+
+# Models are asked in blocks of about this many bytes of scores; no shipped grid has more than one.
+_BLOCK_BYTES = 2**28
+
+
+def blocks_of(shape: tuple[int, int, int]) -> list[slice]:
+    """Returns the models that are asked together, for scores `(M, N, C)` of 32 bits."""
+    models, points, classes = shape
+    at_once = max(1, _BLOCK_BYTES // (4 * points * classes))
+    return [slice(first, first + at_once) for first in range(0, models, at_once)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +65,31 @@ class ReleasedModels:
             models: Numbers of the models to ask; None asks all.
             repeats: How many random answers are averaged.
         """
+        blocks = [*self.blocks(context, inputs, name=name, models=models, repeats=repeats)]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+
+    def blocks(
+        self,
+        context: Context,
+        inputs: Tensor,
+        *,
+        name: str,
+        models: Ints | None = None,
+        repeats: int = 1,
+    ) -> Iterator[Tensor]:
+        """Yields what `query` returns, some models after others: large pools take less memory.
+
+        Arguments are those of `query`. A randomised release draws noise for all models at once.
+        """
         weights = self.weights(context)
-        if models is not None:
-            weights = {key: value[torch.from_numpy(models)] for key, value in weights.items()}
-        outputs = self._logits(context, weights, inputs)
-        return self._released(context, outputs, name, models, repeats)
+        numbers = np.arange(context.grid.models) if models is None else models
+        shape = (len(numbers), len(inputs), context.population.n_classes)
+        draws = any(mask.randomised for mask in self.defense.masks)
+        for rows in [slice(None)] if draws else blocks_of(shape):
+            some = torch.from_numpy(numbers[rows])
+            chosen = {key: value[some] for key, value in weights.items()}
+            outputs = self._logits(context, chosen, inputs)
+            yield self._released(context, outputs, name, numbers[rows], repeats)
 
     def query_each(
         self,
@@ -182,20 +213,27 @@ class ObserveJob(Job):
     def run(self, context: Context) -> Output:
         """Returns released scores on the challenge points and correctness on the test set."""
         population = context.population
-        pool = self._ask(context, population.pool_x, "pool")
-        right = (pool.argmax(-1) == torch.from_numpy(population.pool_y)).numpy()
-        members = context.members
-        outputs = pool[:, torch.from_numpy(population.challenge)]
-        del pool
-        test = self._ask(context, population.test_x, "test").argmax(-1)
-        correct = (test == torch.from_numpy(population.test_y)).numpy()
+        challenge = torch.from_numpy(population.challenge)
+        right = []
+        outputs = context.store.rows_of()
+        for pool in self._ask(context, population.pool_x, "pool"):
+            right.append(_right(pool, population.pool_y))
+            outputs.append(pool[:, challenge].numpy())
+        tests = self._ask(context, population.test_x, "test")
+        on_test = np.concatenate([_right(test, population.test_y) for test in tests])
         return Output(
             {
-                "train_accuracy": float(right[members].mean()),
-                "test_accuracy": float(correct.mean()),
+                "train_accuracy": float(np.concatenate(right)[context.members].mean()),
+                "test_accuracy": float(on_test.mean()),
             },
-            {"outputs": outputs.numpy(), "test_correct": np.packbits(correct, axis=1)},
+            {"outputs": outputs, "test_correct": np.packbits(on_test, axis=1)},
         )
 
-    def _ask(self, context: Context, inputs: NDArray[np.float32], name: str) -> Tensor:
-        return self.models.query(context, torch.from_numpy(inputs), name=name)
+    def _ask(self, context: Context, inputs: NDArray[np.float32], name: str) -> Iterator[Tensor]:
+        return self.models.blocks(context, torch.from_numpy(inputs), name=name)
+
+
+def _right(released: Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Returns which predictions `(m, k)` are right."""
+    found: NDArray[np.bool_] = (released.argmax(-1) == torch.from_numpy(labels)).numpy()
+    return found

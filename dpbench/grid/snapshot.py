@@ -47,12 +47,10 @@ def running(board: Board[Any], store: Store) -> list[Running]:
     return sorted(found, key=lambda one: one.since or time.time())
 
 
-def write_progress(
-    board: Board[Any], store: Store, folder: Path, *, seconds_left: float | None
-) -> None:
-    """Replaces the progress file of a folder."""
+def snapshot(board: Board[Any], store: Store, *, seconds_left: float | None) -> dict[str, Any]:
+    """Returns how a run stands, as its progress file and `--progress json` say it."""
     now = running(board, store)
-    document = {
+    return {
         "time": time.time(),
         "jobs": len(board.jobs),
         "finished": len(board.finished),
@@ -62,6 +60,10 @@ def write_progress(
         "blocked": len(board.blocked),
         "seconds_left": seconds_left,
     }
+
+
+def write_progress(document: Mapping[str, Any], folder: Path) -> None:
+    """Replaces the progress file of a folder."""
     replace_text(folder / PROGRESS, json.dumps(document, indent=1) + "\n")
 
 

@@ -14,13 +14,12 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from dpbench.errors import UserError
 from dpbench.faults import as_os_error, is_fault
+from dpbench.grid.array_file import Rows, save_arrays
 from dpbench.grid.keys import canonical
 from dpbench.grid.replace import write_synced
 
@@ -105,9 +104,10 @@ class Store:
             UserError: It is damaged.
         """
         # Tables of large grids read hundreds of thousands: a plain name is made faster than a Path.
-        with open(f"{self.root}/objects/{key[:2]}/{key}/record.json", "rb") as file:
+        path = f"{self.root}/objects/{key[:2]}/{key}/record.json"
+        with open(path, "rb", buffering=0) as file:
             try:
-                result: dict[str, Any] = json.loads(file.read())
+                result: dict[str, Any] = json.loads(file.read().decode())
             except ValueError as error:
                 raise self._damaged(key, error) from None
         return result
@@ -120,6 +120,16 @@ class Store:
         """
         with self._opened(key) as file:
             value: NDArray[Any] = file.get_tensor(name)
+            return value
+
+    def rows(self, key: str, name: str, first: int, stop: int) -> NDArray[Any]:
+        """Returns some rows of one array of a finished job, reading nothing else.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        with self._opened(key) as file:
+            value: NDArray[Any] = file.get_slice(name)[first:stop]
             return value
 
     def arrays(self, key: str) -> Arrays:
@@ -144,7 +154,16 @@ class Store:
     def _damaged(self, key: str, error: Exception) -> UserError:
         return UserError(f"{self.folder(key)}: cannot be read ({error})", next_step=_RESTORE)
 
-    def publish(self, key: str, record: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+    def rows_of(self) -> Rows:
+        """Returns an array that is to be made some rows after others, and published."""
+        return Rows(self.root / "tmp")
+
+    def publish(
+        self,
+        key: str,
+        record: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any] | Rows] | None = None,
+    ) -> None:
         """Makes a job finished: all its files appear at once, the record written last.
 
         Raises:
@@ -266,9 +285,9 @@ def _digest(record: Mapping[str, Any], folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _save(arrays: Arrays, path: Path) -> None:
+def _save(arrays: Mapping[str, NDArray[Any] | Rows], path: Path) -> None:
     try:
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+        save_arrays(arrays, path)
     except SafetensorError as error:
         raise as_os_error(error, path) or error from None
     _sync(path)

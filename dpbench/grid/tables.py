@@ -2,7 +2,7 @@
 
 import json
 import math
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dpbench import privacy
+from dpbench.attacks import Attack
 from dpbench.grid.attack_job import AttackJob
 from dpbench.grid.board import Board
 from dpbench.grid.cell import Cell, Plan, Row
@@ -49,6 +50,9 @@ class Tables:
     def __init__(self, context: Context, plan: Plan) -> None:
         self._context, self._plan = context, plan
         self._board = Board(plan.jobs, context.store)
+        # What several tables and rows want of a record: a hundred thousand are read once each.
+        self._measured: dict[str, Any] = {}
+        self._asked: dict[str, int] = {}
 
     def cells(self) -> pd.DataFrame:
         """One row per cell."""
@@ -72,7 +76,9 @@ class Tables:
         rows = []
         for job in self._plan.jobs.values():
             if job.key in self._board.finished:
-                measured = self._context.store.record(job.key)["measured"]
+                if job.key not in self._measured:
+                    self._record(job.key)
+                measured = self._measured[job.key]
                 rows.append({"key": job.key, "kind": job.kind, "label": job.label, **measured})
         return pd.DataFrame(rows)
 
@@ -107,10 +113,10 @@ class Tables:
         return {"canary_kind": canaries.kind, **_prefixed(columns)}
 
     def _accuracy(self, cell: Cell) -> dict[str, float]:
-        store, key = self._context.store, cell.observe.key
+        key = cell.observe.key
         interval = accuracy_interval(self._context.on(cell.observe.track).correct(key))
         return {
-            "train_accuracy": store.record(key)["train_accuracy"],
+            "train_accuracy": self._record(key)["train_accuracy"],
             "test_accuracy": interval.value,
             "test_accuracy_low": interval.low,
             "test_accuracy_high": interval.high,
@@ -121,7 +127,7 @@ class Tables:
         combined = [row]
         result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
         if status == "done":
-            record = self._context.store.record(row.evaluate.key)
+            record = self._record(row.evaluate.key)
             if row.attack is None:
                 numbers = record["combined"] if row.name == "ensemble" else [record["winner"]]
                 combined = [cell.candidate(row, number) for number in numbers]
@@ -137,15 +143,16 @@ class Tables:
         if not pairs:
             return {}
         attacks, jobs = zip(*pairs, strict=True)
-        label, fields = attacks[0].label(), attacks[0].to_json()
-        if row.name == "best":
-            fields = {"attack": attacks[0].name, **fields}
-        elif row.name == "ensemble":
-            label, fields = "ensemble", {"attacks": [attack.label() for attack in attacks]}
+        if row.name == "ensemble":
+            fields = {"attacks": [_described(attack)[0] for attack in attacks]}
+            label, params = "ensemble", json.dumps(fields, sort_keys=True)
+        else:
+            label, *written = _described(attacks[0])
+            params = written[row.name == "best"]
         models = self._context.grid.models
         shadows = [attack.extent.of(models, 1)[0] - 1 for attack in attacks if attack.needs_shadows]
         return {
-            "attack_params": json.dumps(fields, sort_keys=True),
+            "attack_params": params,
             "label": label,
             "access": max(attack.access for attack in attacks).name.lower(),
             "shadows": max(shadows, default=0),
@@ -157,7 +164,14 @@ class Tables:
         """Returns the queries that were made per model and example; until then, the budget."""
         if scores.key not in self._board.finished:
             return scores.attack.budget
-        return int(self._context.store.record(scores.key)["queries"])
+        if scores.key not in self._asked:
+            self._asked[scores.key] = int(self._record(scores.key)["queries"])
+        return self._asked[scores.key]
+
+    def _record(self, key: str) -> dict[str, Any]:
+        record = self._context.store.record(key)
+        self._measured[key] = record["measured"]
+        return record
 
     def _status(self, job: Job) -> tuple[str, str]:
         """Returns a job's status and, if it has no result, the first failure it depends on."""
@@ -171,6 +185,17 @@ class Tables:
             if status in ("failed", "not_applicable"):
                 return status, reason
         return "missing", "not finished"
+
+
+@lru_cache(maxsize=1000)
+def _described(attack: Attack) -> tuple[str, str, str]:
+    """Returns an attack's label, and its fields as its own row and as the best attack's hold them.
+
+    Thousands of cells have the same attacks.
+    """
+    fields = attack.to_json()
+    named = {"attack": attack.name, **fields}
+    return attack.label(), json.dumps(fields, sort_keys=True), json.dumps(named, sort_keys=True)
 
 
 def _prefixed(columns: dict[str, Any]) -> dict[str, Any]:

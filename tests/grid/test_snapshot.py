@@ -2,11 +2,13 @@ import json
 import os
 import time
 
+from rich.console import Console
 from stores import FIRST, SECOND, TRAIN, plan, store_of
 
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
-from dpbench.grid.snapshot import read_progress, running, write_progress
+from dpbench.grid.snapshot import read_progress, running, snapshot, write_progress
+from dpbench.progress import RunProgress
 
 
 def test_the_progress_file_says_what_runs_where_and_what_is_left(tmp_path):
@@ -14,7 +16,7 @@ def test_the_progress_file_says_what_runs_where_and_what_is_left(tmp_path):
     claims = Claims(store.root / "claims")
     with claims.holding(FIRST), claims.holding("ff"), claims.holding(TRAIN):
         board = Board(plan(), store)
-        write_progress(board, store, tmp_path, seconds_left=12.5)
+        write_progress(snapshot(board, store, seconds_left=12.5), tmp_path)
     document = json.loads((tmp_path / "progress.json").read_text())
     assert abs(document.pop("time") - time.time()) < 60
     (one,) = document.pop("running")
@@ -38,6 +40,22 @@ def test_the_longest_running_job_comes_first(tmp_path):
         (store.root / "claims" / TRAIN).write_text("")  # being written
         found = [one.key for one in running(Board(plan(), store), store)]
     assert found == [SECOND, FIRST, TRAIN]
+
+
+def test_a_program_reads_on_stderr_what_the_file_holds(tmp_path, capsys):
+    store = store_of(tmp_path, [TRAIN], failed=[SECOND])
+    board, console = Board(plan(), store), Console(stderr=True)
+    with RunProgress(console, tmp_path, store, form="json") as progress:
+        progress(board)
+        progress(board)  # within the same second
+        board.finished |= board.jobs.keys()
+        progress(board)
+    captured = capsys.readouterr()
+    first, last = (json.loads(line) for line in captured.err.splitlines())
+    assert (first["jobs"], first["finished"], first["failed"]) == (5, 1, 1)
+    assert last["finished"] == 5
+    assert last == json.loads((tmp_path / "progress.json").read_text())
+    assert captured.out == ""
 
 
 def test_no_progress_is_no_error(tmp_path):

@@ -8,30 +8,31 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.hostile import GRID, TOKENS, score_bytes, try_grid, try_scores
+from bench.hostile.arrays import score_bytes
+from bench.hostile.attempts import try_archive, try_data, try_grid, try_scores
+from bench.hostile.command import try_command
+from bench.hostile.grids import GRID, TOKENS
 from dpbench.errors import UserError
 from dpbench.grid.document import parse_text
 from dpbench.grid.spec import read_grids
 from dpbench.privacy.score_file import ScoreFile
 from dpbench.seeds import rng_for
 
-CASES = 300
+CASES = 150
 
 
-def test_grids_with_seeded_faults(tmp_path):
-    outcomes = [try_grid(number, tmp_path) for number in range(CASES)]
+@pytest.mark.parametrize("attempt", [try_grid, try_scores, try_data, try_archive])
+def test_files_with_seeded_faults(tmp_path, attempt):
+    outcomes = [attempt(number, tmp_path) for number in range(CASES)]
     assert {outcome: outcomes.count(outcome) > 5 for outcome in outcomes} == {
         "loaded": True,
         "refused": True,
     }
 
 
-def test_score_files_with_seeded_faults(tmp_path):
-    outcomes = [try_scores(number, tmp_path) for number in range(CASES)]
-    assert {outcome: outcomes.count(outcome) > 5 for outcome in outcomes} == {
-        "loaded": True,
-        "refused": True,
-    }
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_wrong_file_through_the_command_line(tmp_path, number):
+    assert try_command(number, tmp_path) in ("exit 0", "exit 2")
 
 
 @pytest.mark.parametrize("field", ["letter", "150", "0.1", "8", "1e-5", "online", "gap", "tiny"])

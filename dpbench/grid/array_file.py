@@ -1,0 +1,79 @@
+"""Writing arrays to a safetensors file, some of them larger than memory should hold."""
+
+import json
+import math
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+_NAMES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
+_PIECE_BYTES, _SPOOLED_BYTES = 2**24, 2**26
+
+
+class Rows:
+    """An array that is made some rows after others, and waits in a file if it is large.
+
+    Args:
+        folder: Where that file is, without a name: it is gone with the process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        spooled = tempfile.SpooledTemporaryFile[bytes]
+        self._file = spooled(max_size=_SPOOLED_BYTES, dir=str(folder))
+        self.shape: tuple[int, ...] = (0,)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def append(self, block: NDArray[Any]) -> None:
+        """Adds rows `(m, ...)`, all of one type and shape."""
+        self.shape = (self.shape[0] + len(block), *block.shape[1:])
+        self.dtype = block.dtype
+        for row in block:
+            self._file.write(np.ascontiguousarray(row).tobytes())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yields the bytes of all rows, and gives them up."""
+        with self._file:
+            self._file.seek(0)
+            while piece := self._file.read(_PIECE_BYTES):
+                yield piece
+
+
+Arrays = Mapping[str, NDArray[Any] | Rows]
+
+
+def save_arrays(arrays: Arrays, path: Path) -> None:
+    """Writes a safetensors file, the same bytes whether an array is in memory or not."""
+    plain = {name: value for name, value in arrays.items() if not isinstance(value, Rows)}
+    if len(plain) == len(arrays):
+        save_file({name: np.ascontiguousarray(value) for name, value in plain.items()}, path)
+        return
+    # Larger numbers come first, as alignment wants it; then names.
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    with path.open("wb") as file:
+        file.write(_header(names, arrays))
+        for name in names:
+            value = arrays[name]
+            for piece in value.pieces() if isinstance(value, Rows) else [value.tobytes()]:
+                file.write(piece)
+
+
+def _header(names: list[str], arrays: Arrays) -> bytes:
+    entries, place = {}, 0
+    for name in names:
+        value = arrays[name]
+        stop = place + math.prod(value.shape) * value.dtype.itemsize
+        entries[name] = {
+            "dtype": _NAMES[value.dtype.name],
+            "shape": list(value.shape),
+            "data_offsets": [place, stop],
+        }
+        place = stop
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
