@@ -29,6 +29,10 @@ class Rows:
         self.shape: tuple[int, ...] = (0,)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
 
+    def __del__(self) -> None:
+        """Whoever fails before the rows are published drops them, and the file with them."""
+        self._file.close()
+
     def append(self, block: NDArray[Any]) -> None:
         """Adds rows `(m, ...)`, all of one type and shape."""
         self.shape = (self.shape[0] + len(block), *block.shape[1:])

@@ -19,6 +19,7 @@ from dpbench.grid import claims, runner, store, worker
 from dpbench.grid.board import Board
 from dpbench.grid.cell import Plan
 from dpbench.grid.claims import Claims
+from dpbench.grid.executors import attend
 from dpbench.grid.garbage import find_garbage
 from dpbench.grid.job import Context, Job
 from dpbench.grid.job_log import JobLog
@@ -82,7 +83,7 @@ def full_for_text(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "full"), [("save_file", full_for_arrays), ("write_synced", full_for_text)]
+    ("name", "full"), [("save_arrays", full_for_arrays), ("write_synced", full_for_text)]
 )
 def test_a_result_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch, name, full):
     context, _, board = prepared(tmp_path)
@@ -110,7 +111,7 @@ def test_a_worker_that_cannot_go_on_stops_the_run_at_once(tmp_path, monkeypatch)
     pool, made = pool_of(tmp_path, monkeypatch, fault)
     board: Board[Any] = Board(plan(), made)
     with pytest.raises(UserError) as caught:
-        pool.run(board, lambda board: None)
+        attend(pool, board, lambda board: None)
     assert "a worker cannot go on: error: /disk: No space left on device" in str(caught.value)
     assert "the same command goes on" in str(caught.value)
     # One worker met it, once; nothing is held against its job.
@@ -264,7 +265,7 @@ def test_the_command_line_has_a_message_for_a_full_disk(tmp_path, monkeypatch, c
 
     monkeypatch.setattr(cli, "draw", full)
     monkeypatch.setattr(sys, "argv", ["dpbench", "report", str(tmp_path)])
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "stop_when_told", lambda: None)
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
