@@ -31,6 +31,7 @@ from dpbench.cli.options import (
     FolderArgument,
     GridArgument,
     JobsOption,
+    MemoryOption,
     OutOption,
     PluginOption,
     ProgressOption,
@@ -62,12 +63,14 @@ def run(
     data_dir: DataOption = None,
     retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
     job_timeout: TimeoutOption = None,
+    memory_limit: MemoryOption = None,
     executor: ExecutorOption = "local",
     progress: ProgressOption = "text",
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
     from dpbench.cli.executor import chosen_executor
+    from dpbench.grid.crew import Limits
 
     starter = chosen_executor(executor, workers=workers, device=device)
     outcomes = []
@@ -77,7 +80,7 @@ def run(
             folder,
             workers=workers,
             retry_failed=retry_failed,
-            job_timeout=job_timeout,
+            limits=Limits(seconds=job_timeout, memory_gb=memory_limit),
             executor=starter,
             progress=progress,
         )

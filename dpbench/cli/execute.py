@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dpbench.faults import explained
 from dpbench.grid import runner
+from dpbench.grid.crew import NO_LIMITS, Limits
 from dpbench.grid.executors import Executor
 from dpbench.grid.job import Context
 from dpbench.progress import Form, RunProgress
@@ -21,7 +22,7 @@ def execute(
     workers: int | None,
     retry_failed: bool = False,
     cells: str = "cells",
-    job_timeout: float | None = None,
+    limits: Limits = NO_LIMITS,
     executor: Executor | None = None,
     progress: Form = "text",
 ) -> runner.Outcome:
@@ -33,7 +34,7 @@ def execute(
         workers: How many; None takes one for each core.
         retry_failed: Forgets failures first.
         cells: What cells are called here.
-        job_timeout: Seconds after which a job is stopped and fails.
+        limits: What a job may take before it is stopped and fails.
         executor: Who starts workers; this process if left out.
         progress: How progress is shown.
 
@@ -53,7 +54,7 @@ def execute(
             folder,
             workers=workers or runner.default_workers(),
             report=report,
-            job_timeout=job_timeout,
+            limits=limits,
             executor=executor,
         )
 

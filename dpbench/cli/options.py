@@ -27,6 +27,12 @@ TimeoutOption = Annotated[
     float | None,
     typer.Option("--job-timeout", min=1, help="Seconds after which a job is stopped and fails."),
 ]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-limit", min=0.1, help="Gigabytes above which a job is stopped and fails."
+    ),
+]
 ExecutorOption = Annotated[
     str,
     typer.Option(

@@ -9,6 +9,7 @@ from dpbench.cli.options import (
     DataOption,
     DeviceOption,
     FolderArgument,
+    MemoryOption,
     PluginOption,
     ProgressOption,
     TimeoutOption,
@@ -24,6 +25,7 @@ def worker(
     plugin: PluginOption = None,
     data_dir: DataOption = None,
     job_timeout: TimeoutOption = None,
+    memory_limit: MemoryOption = None,
     progress: ProgressOption = "text",
 ) -> None:
     """Work on the run in a folder, beside any other machine that does, until nothing is left."""
@@ -31,6 +33,7 @@ def worker(
 
     from dpbench.cli.execute import followed
     from dpbench.grid import runner
+    from dpbench.grid.crew import Limits
     from dpbench.grid.device import require_device
     from dpbench.grid.executors import Local
     from dpbench.grid.folder import open_run
@@ -44,9 +47,8 @@ def worker(
     context.store.create()
     err = Console(stderr=True)
     err.print(f"{context.grid.name}: {len(plan.jobs)} jobs in {folder}", markup=False)
-    crew = runner.crew_of(
-        context, folder, workers=workers, job_timeout=job_timeout, plugins=plugins
-    )
+    limits = Limits(seconds=job_timeout, memory_gb=memory_limit)
+    crew = runner.crew_of(context, folder, workers=workers, limits=limits, plugins=plugins)
     with followed(context, folder, err, form=progress) as report:
         board = runner.work_off(context, plan, crew, executor=Local(), report=report)
     failures = [failure for key in board.failed if (failure := context.store.failure(key))]

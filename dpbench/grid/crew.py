@@ -5,6 +5,23 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a job may take before its worker is stopped and it fails.
+
+    Attributes:
+        seconds: By the clock.
+        memory_gb: Resident memory of its worker, in units of 2^30 bytes. It is looked at about
+            twice a second, on Linux only.
+    """
+
+    seconds: float | None = None
+    memory_gb: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Crew:
     """Workers on one run. Paths are absolute, so that they mean the same wherever a worker starts.
 
@@ -13,7 +30,7 @@ class Crew:
         workers: How many.
         device: cpu, or cuda: then each worker has one GPU, in turn.
         data_dir: Folder of downloaded sets.
-        job_timeout: Seconds after which a job is stopped and fails.
+        limits: What a job may take.
         plugins: Where the grid's plugins are on this machine, if they are elsewhere.
         first: The number of the first worker, for taking turns on GPUs.
     """
@@ -22,6 +39,6 @@ class Crew:
     workers: int
     device: str = "cpu"
     data_dir: Path | None = None
-    job_timeout: float | None = None
+    limits: Limits = NO_LIMITS
     plugins: tuple[Path, ...] = ()
     first: int = 0

@@ -2,8 +2,18 @@
 
 import os
 import socket
+from pathlib import Path
 
 
 def host_name() -> str:
     """Returns what people call this machine: under Slurm the node, elsewhere the host."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def resident_gb(pid: int) -> float:
+    """Returns the resident memory of a process of this machine; 0 where that cannot be known."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

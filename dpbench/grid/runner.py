@@ -11,7 +11,7 @@ import pandas as pd
 from dpbench.errors import UserError
 from dpbench.grid.board import Board, blocked_by
 from dpbench.grid.cell import Plan
-from dpbench.grid.crew import Crew
+from dpbench.grid.crew import NO_LIMITS, Crew, Limits
 from dpbench.grid.document import write_document
 from dpbench.grid.executors import Executor, Local, attend
 from dpbench.grid.job import Context, Job
@@ -64,7 +64,7 @@ def execute(
     *,
     workers: int,
     report: Report,
-    job_timeout: float | None = None,
+    limits: Limits = NO_LIMITS,
     executor: Executor | None = None,
 ) -> Outcome:
     """Runs every open job and writes the tables.
@@ -75,10 +75,10 @@ def execute(
         out: Its folder.
         workers: How many workers; 0 works in this process.
         report: Told about progress now and then.
-        job_timeout: Seconds after which a worker process is stopped and its job fails.
+        limits: What a job may take before its worker is stopped and it fails.
         executor: Who starts them; this process if left out.
     """
-    crew = crew_of(context, out, workers=workers, job_timeout=job_timeout)
+    crew = crew_of(context, out, workers=workers, limits=limits)
     work_off(context, plan, crew, executor=executor or Local(), report=report)
     return collect(context, plan, out)
 
@@ -88,7 +88,7 @@ def crew_of(
     out: Path,
     *,
     workers: int,
-    job_timeout: float | None = None,
+    limits: Limits = NO_LIMITS,
     plugins: tuple[Path, ...] = (),
 ) -> Crew:
     """Returns what the workers on a run are told; paths mean the same wherever they start."""
@@ -97,7 +97,7 @@ def crew_of(
         workers=workers,
         device=context.device,
         data_dir=context.data_dir and context.data_dir.expanduser().resolve(),
-        job_timeout=job_timeout,
+        limits=limits,
         plugins=plugins,
     )
 

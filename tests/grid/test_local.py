@@ -1,5 +1,6 @@
 """How a machine watches its workers; the workers here are small scripts that work on nothing."""
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from stores import FIRST, SECOND, THIRD, TRAIN, plan, store_of
 from dpbench.errors import UserError
 from dpbench.grid.board import Board
 from dpbench.grid.claims import Claims
-from dpbench.grid.crew import Crew
+from dpbench.grid.crew import Crew, Limits
 from dpbench.grid.executors import attend, base, local
 from dpbench.grid.executors.local import Pool
 from dpbench.grid.job_log import JobLog
@@ -90,12 +91,23 @@ def test_a_job_that_kills_its_worker_once_is_done_by_the_next(tmp_path, monkeypa
 
 def test_a_job_that_takes_too_long_is_stopped_and_the_others_go_on(tmp_path, monkeypatch):
     fault = "if key == SECOND: time.sleep(600)"
-    board = board_after(tmp_path, monkeypatch, fault, job_timeout=5.0, workers=2)
+    board = board_after(tmp_path, monkeypatch, fault, limits=Limits(seconds=5.0), workers=2)
     assert board.failed == {SECOND}
     assert board.finished >= {TRAIN, FIRST, THIRD}
     failure = Store(tmp_path / "store").failure(SECOND)
     assert failure == ("failed", "stopped after 5 s (--job-timeout)", "")
     assert log_of(tmp_path, SECOND) == ["failed"]
+    assert not list((tmp_path / "store" / "deaths").iterdir())
+
+
+def test_a_job_that_takes_too_much_memory_is_stopped_and_the_others_go_on(tmp_path, monkeypatch):
+    fault = "if key == SECOND: held = bytearray(os.urandom(1024)) * 2**20; time.sleep(600)"
+    board = board_after(tmp_path, monkeypatch, fault, limits=Limits(memory_gb=0.9))
+    assert board.failed == {SECOND}
+    assert board.finished >= {TRAIN, FIRST, THIRD}
+    failure = Store(tmp_path / "store").failure(SECOND)
+    assert failure is not None
+    assert re.fullmatch(r"stopped at [01]\.\d GB of memory \(--memory-limit 0\.9\)", failure.reason)
     assert not list((tmp_path / "store" / "deaths").iterdir())
 
 

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from dpbench.errors import UserError
 from dpbench.faults import EXIT_CODE, MEND
 from dpbench.grid.board import Board
-from dpbench.grid.claims import Claims
-from dpbench.grid.crew import Crew
+from dpbench.grid.claims import Claim, Claims
+from dpbench.grid.crew import NO_LIMITS, Crew
 from dpbench.grid.device import environment_for
 from dpbench.grid.executors.base import Executor, Patience, Workers
-from dpbench.grid.host import host_name
+from dpbench.grid.host import host_name, resident_gb
 from dpbench.grid.job_log import JobLog
 from dpbench.grid.quarantine import Quarantine
 from dpbench.grid.store import Failure, Store
@@ -92,7 +92,7 @@ class Pool(Workers):
                 continue
             if worker.returncode is not None:
                 self._bury(worker, board)
-            elif not self._stop_late(worker):
+            elif not self._stop_greedy(worker):
                 continue
             self._workers[number] = self._start(number)
         return any(worker.poll() is None for worker in self._workers)
@@ -111,24 +111,31 @@ class Pool(Workers):
         lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
         return lines[-1] if lines else "silently"
 
-    def _stop_late(self, worker: _Worker) -> bool:
-        """Kills a worker whose job has had its time, and fails the job; tells whether it did."""
-        limit = self._crew.job_timeout
-        if limit is None:
+    def _stop_greedy(self, worker: _Worker) -> bool:
+        """Kills a worker whose job is over a limit, and fails the job; tells whether it did."""
+        if self._crew.limits == NO_LIMITS:
             return False
-        late = [c for c in self._claims.owned_by(worker.pid) if time.time() - c.since > limit]
-        if not late:
+        claims = self._claims.owned_by(worker.pid)
+        over = {claim.key: reason for claim in claims if (reason := self._over(worker, claim))}
+        if not over:
             return False
         self._kill(worker)
-        store = self._store
-        for claim in late:
-            if not store.has(claim.key) and not store.has_failed(claim.key):
-                reason = f"stopped after {limit:g} s (--job-timeout)"
-                store.fail(claim.key, Failure("failed", reason))
-                self._log.add(claim.key, "failed", reason=reason)
+        for key, reason in over.items():
+            if not self._store.has(key) and not self._store.has_failed(key):
+                self._store.fail(key, Failure("failed", reason))
+                self._log.add(key, "failed", reason=reason)
         for claim in self._claims.owned_by(worker.pid):
             self._claims.drop(claim)
         return True
+
+    def _over(self, worker: _Worker, claim: Claim) -> str:
+        """Says which limit a job is over, or nothing."""
+        seconds, memory = self._crew.limits.seconds, self._crew.limits.memory_gb
+        if seconds is not None and time.time() - claim.since > seconds:
+            return f"stopped after {seconds:g} s (--job-timeout)"
+        if memory is not None and (used := resident_gb(worker.pid)) > memory:
+            return f"stopped at {used:.1f} GB of memory (--memory-limit {memory:g})"
+        return ""
 
     @staticmethod
     def _kill(worker: _Worker) -> None:
