@@ -82,9 +82,8 @@ def rank_margins(found: NDArray[np.float64], members: Bools) -> tuple[Ranking, R
     some = np.flatnonzero(flat)
     order = some[np.argsort(flat[some])[::-1]]
     ranking = Ranking(order, flat[order], bits[order])
-    thresholds, tp, fp = np.array([np.inf]), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    if order.size:
-        thresholds, tp, fp = roc_of_ranking(ranking)
+    nobody = Roc(np.array([np.inf]), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    thresholds, tp, fp = roc_of_ranking(ranking) if order.size else nobody
     positives = np.count_nonzero(bits)
     everybody = Roc(
         np.append(thresholds, 0.0),

@@ -4,7 +4,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpbench.metrics.roc import Bools, Counts, Ranking
 
@@ -61,9 +60,7 @@ def _by_position(ranking: Ranking, cuts: Counts) -> tuple[Counts, Bools]:
     return order, members
 
 
-def _prefixes(
-    example: Counts, right: Bools, counts: Counts, examples: int
-) -> list[Counts]:
+def _prefixes(example: Counts, right: Bools, counts: Counts, examples: int) -> list[Counts]:
     """Returns wrong and right guesses per example, `(2, n)`, among the first so many guesses.
 
     Args:

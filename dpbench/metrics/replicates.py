@@ -59,9 +59,7 @@ class Bins:
         found = [_found(tp, fp, fpr * negatives) / positives for fpr in fprs]
         return np.asarray([area, *found], dtype=np.float64)
 
-    def found(
-        self, units: Counts, weights: Weights, allowed: NDArray[np.floating]
-    ) -> Weights:
+    def found(self, units: Counts, weights: Weights, allowed: NDArray[np.floating]) -> Weights:
         """Returns how many members R weighted samples find, `(R,)`, at so many false positives.
 
         Args:
@@ -146,4 +144,5 @@ def _bin_starts(ranking: Ranking, fine_fpr: float) -> Counts:
     after = np.append(before[1 : stop + 1], total)[:stop]
     opens[:stop] = (after - 1) // stride > (before[:stop] - 1) // stride
     opens[0] = True
-    return groups[opens]
+    starts: Counts = groups[opens]
+    return starts
