@@ -129,19 +129,23 @@ def evaluate(
     _require_scored(*source)
     everyone = np.arange(len(scores))
     chosen = everyone if models is None else np.asarray(models, dtype=np.int64)
-    bits = members[chosen]
+    # Tables of a gigabyte: a slice is none of its own, and nothing lives longer than it must.
+    some = slice(None) if models is None else chosen
+    bits = members[some]
     if bits.all() or not bits.any():
         raise ValueError("the reported models have no members or no non-members")
-    ranking = rank(scores[chosen], bits)
-    is_shared = models is None and source_scores is None and source_members is None
-    tuned = ranking if is_shared else rank(*source)
-    decisions = decide(scores, everyone, fold_curves(tuned, source[0].shape[1]))
     comparable = not uses_other_bits and bool(np.isfinite(scores).all())
+    own = rank_margins(margins(scores, members)[some], bits) if comparable else None
+    ranking = rank(*source)
+    decisions = decide(scores, everyone, fold_curves(ranking, source[0].shape[1]))
+    if models is not None or source[0] is not scores or source[1] is not members:
+        del ranking
+        ranking = rank(scores[some], bits)
     reported = _Reported(
         ranking=ranking,
-        curve=roc_of_ranking(ranking),
-        own=rank_margins(margins(scores, members)[chosen], bits) if comparable else None,
-        decisions=decisions[chosen],
+        pooled=_pooled(ranking),
+        own=own,
+        decisions=decisions[some],
         members=bits,
     )
     return _evaluation(
@@ -157,32 +161,49 @@ def evaluate(
     )
 
 
+class _Pooled(NamedTuple):
+    """What is said of the pooled curve, which itself is larger than the scores."""
+
+    values: tuple[float, ...]
+    precision: float
+    notes: tuple[str, ...]
+
+
 class _Reported(NamedTuple):
     """The reported models: scores, and margins over the examples' own; decisions and bits."""
 
     ranking: Ranking
-    curve: Roc
+    pooled: _Pooled
     own: tuple[Ranking, Roc] | None
     decisions: Bools
     members: Bools
 
 
+def _pooled(ranking: Ranking) -> _Pooled:
+    """Returns the AUC and the TPRs, and what else comes from the pooled curve."""
+    curve = roc_of_ranking(ranking)
+    notes = ["constant score"] if curve.thresholds.size == 2 else []
+    notes += [f"TPR at FPR {fpr:g} is not resolvable" for fpr in FPRS if not resolves(curve, fpr)]
+    values = (auc(curve), *(tpr_at(curve, fpr) for fpr in FPRS))
+    return _Pooled(values, precision_at(curve, FPRS[0]), tuple(notes))
+
+
 def _evaluation(
     reported: _Reported, intervals: list[Interval], top: Interval, limit: float
 ) -> Evaluation:
-    advantage, curve, own = intervals[0], reported.curve, reported.own
+    advantage, own = intervals[0], reported.own
     return Evaluation(
         advantage=advantage,
         auc=intervals[1],
         balanced_accuracy=Interval(*((1 + bound) / 2 for bound in advantage)),
         tpr_at_fpr_0_01=intervals[2],
         tpr_at_fpr_0_001=intervals[3],
-        precision_at_fpr_0_01=precision_at(curve, FPRS[0]),
+        precision_at_fpr_0_01=reported.pooled.precision,
         epsilon_lower=limit,
         tpr_at_example_fpr_0_01=intervals[4],
         realised_example_fpr_0_01=math.nan if own is None else fpr_at(own[1], FPRS[0]),
         advantage_top_0_01=top,
-        notes=_notes(curve),
+        notes=reported.pooled.notes,
     )
 
 
@@ -190,7 +211,7 @@ def _intervals(reported: _Reported, replicates: int, rng: np.random.Generator) -
     """Returns advantage, AUC, the pooled TPRs and the TPR at own thresholds, with limits."""
     decisions, members, own = reported.decisions, reported.members, reported.own
     gap = float(decisions[members].mean() - decisions[~members].mean())
-    values = [gap, auc(reported.curve), *(tpr_at(reported.curve, fpr) for fpr in FPRS)]
+    values = [gap, *reported.pooled.values]
     values.append(math.nan if own is None else tpr_at(own[1], FPRS[0]))
     bins = Bins(reported.ranking)
     spread = [_axis_deviations(bins, reported, axis, replicates, rng) for axis in (0, 1)]
@@ -218,12 +239,6 @@ def _axis_deviations(
         own = above.found(index, weights, FPRS[0] * counts.negatives) / counts.positives
     rows = (counts.advantage, *curves, own)
     return np.stack([deviations(statistic, count) for statistic in rows])
-
-
-def _notes(curve: Roc) -> tuple[str, ...]:
-    notes = ["constant score"] if curve.thresholds.size == 2 else []
-    notes += [f"TPR at FPR {fpr:g} is not resolvable" for fpr in FPRS if not resolves(curve, fpr)]
-    return tuple(notes)
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from dpbench.metrics.roc import Bools, Floats, Ranking, Roc, roc_of_ranking
 
+# So many scores are looked at together, that what is made on the way stays small.
+_BLOCK = 2**21
+
 
 def margins(scores: Floats, members: Bools) -> NDArray[np.float64]:
     """Returns by how much each score exceeds the example's scores under other models without it.
@@ -34,6 +37,15 @@ def margins(scores: Floats, members: Bools) -> NDArray[np.float64]:
     found = np.zeros(scores.shape)
     if len(scores) < 3:
         return found
+    width = max(1, _BLOCK // len(scores))
+    for first in range(0, scores.shape[1], width):
+        block = np.s_[:, first : first + width]
+        _measure(scores[block], members[block], found[block])
+    return found
+
+
+def _measure(scores: Floats, members: Bools, found: NDArray[np.float64]) -> None:
+    """Puts the margins that are above 0 into `found`."""
     outside = ~members
     # Examples as rows: an example's scores lie side by side while they are sorted.
     ranked = np.sort(np.where(outside, -scores, np.inf).T.copy(), axis=1)
@@ -55,7 +67,6 @@ def margins(scores: Floats, members: Bools) -> NDArray[np.float64]:
     found[model, example] = np.divide(
         excess, spread, out=np.full(spread.shape, np.inf), where=spread > 0
     )
-    return found
 
 
 def rank_margins(found: NDArray[np.float64], members: Bools) -> tuple[Ranking, Roc]:
@@ -71,9 +82,8 @@ def rank_margins(found: NDArray[np.float64], members: Bools) -> tuple[Ranking, R
     some = np.flatnonzero(flat)
     order = some[np.argsort(flat[some])[::-1]]
     ranking = Ranking(order, flat[order], bits[order])
-    thresholds, tp, fp = np.array([np.inf]), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    if order.size:
-        thresholds, tp, fp = roc_of_ranking(ranking)
+    nobody = Roc(np.array([np.inf]), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    thresholds, tp, fp = roc_of_ranking(ranking) if order.size else nobody
     positives = np.count_nonzero(bits)
     everybody = Roc(
         np.append(thresholds, 0.0),

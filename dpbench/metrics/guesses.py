@@ -4,7 +4,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpbench.metrics.roc import Bools, Counts, Ranking
 
@@ -29,7 +28,7 @@ def tallies(ranking: Ranking, *, tops: Counts, bottoms: Counts, examples: int) -
         examples: The table's n.
     """
     order, members = _by_position(ranking, np.unique([tops, ranking.order.size - bottoms]))
-    example = order.astype(np.int32) % np.int32(examples)
+    example = order % order.dtype.type(examples)
     above = _prefixes(example, members, tops, examples)
     below = _prefixes(example[::-1], ~members[::-1], bottoms, examples)
     return [Tally(*(high + low)) for high, low in zip(above, below, strict=True)]
@@ -61,9 +60,7 @@ def _by_position(ranking: Ranking, cuts: Counts) -> tuple[Counts, Bools]:
     return order, members
 
 
-def _prefixes(
-    example: NDArray[np.int32], right: Bools, counts: Counts, examples: int
-) -> list[Counts]:
+def _prefixes(example: Counts, right: Bools, counts: Counts, examples: int) -> list[Counts]:
     """Returns wrong and right guesses per example, `(2, n)`, among the first so many guesses.
 
     Args:
@@ -73,7 +70,7 @@ def _prefixes(
         examples: Number of examples.
     """
     ends, place = np.unique(counts, return_inverse=True)
-    cell = example[: ends[-1]] + np.int32(examples) * right[: ends[-1]]
+    cell = example[: ends[-1]] + example.dtype.type(examples) * right[: ends[-1]]
     sums = [np.zeros(2 * examples, dtype=np.int64)]
     for start, end in pairwise([0, *ends.tolist()]):
         sums.append(sums[-1] + np.bincount(cell[start:end], minlength=2 * examples))

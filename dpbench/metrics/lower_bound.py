@@ -48,8 +48,8 @@ def epsilon_lower(
         uses_other_bits: Whether the scores of a model may depend on the bits of the others. If they
             do not, the design effect is 1, and the bound holds for any number of examples.
     """
-    odd = (ranking.order.astype(np.int32) % np.int32(examples) & np.int32(1)).astype(np.bool_)
-    tried, reported = (ranking.pick(np.flatnonzero(half)) for half in (~odd, odd))
+    is_odd = ranking.order % ranking.order.dtype.type(examples) % 2 == 1
+    tried, reported = ranking.pick(~is_odd), ranking.pick(is_odd)
     if reported.order.size == 0 or reported.scores[0] == reported.scores[-1]:
         return 0.0
     choices = _choices(tried)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from dpbench.metrics.intervals import Weights
-from dpbench.metrics.roc import Ranking
+from dpbench.metrics.roc import Counts, Ranking, counts_before, first_of_equals
 
 # Above this FPR no threshold is looked for, so bins may be coarse; below it every non-member is its
 # own bin, until there are so many that a bin is a two-hundred-thousandth of them.
@@ -36,11 +36,10 @@ class Bins:
         self._ranking = ranking
         starts = _bin_starts(ranking, fine)
         self._edges = np.append(starts, ranking.scores.size)
-        before = np.append(0, np.cumsum(ranking.members))
-        self._member_edges = before[self._edges]
+        self._member_edges = counts_before(ranking.members)[self._edges]
 
     def statistics(
-        self, units: NDArray[np.int64], weights: Weights, fprs: Sequence[float]
+        self, units: Counts, weights: Weights, fprs: Sequence[float]
     ) -> NDArray[np.float64]:
         """Returns AUC and the TPR at each FPR, `(1 + len(fprs), R)`, of R weighted samples.
 
@@ -60,9 +59,7 @@ class Bins:
         found = [_found(tp, fp, fpr * negatives) / positives for fpr in fprs]
         return np.asarray([area, *found], dtype=np.float64)
 
-    def found(
-        self, units: NDArray[np.int64], weights: Weights, allowed: NDArray[np.floating]
-    ) -> Weights:
+    def found(self, units: Counts, weights: Weights, allowed: NDArray[np.floating]) -> Weights:
         """Returns how many members R weighted samples find, `(R,)`, at so many false positives.
 
         Args:
@@ -71,11 +68,13 @@ class Bins:
             allowed: `(R,)` the most false positives.
         """
         tp, fp = self._both(units, weights)
-        return _found(np.cumsum(tp, axis=0), np.cumsum(fp, axis=0), allowed)
+        for counts in (tp, fp):
+            np.cumsum(counts, axis=0, out=counts)
+        return _found(tp, fp, allowed)
 
-    def _both(self, units: NDArray[np.int64], weights: Weights) -> tuple[Weights, Weights]:
+    def _both(self, units: Counts, weights: Weights) -> tuple[Weights, Weights]:
         """Returns the members and the non-members in each bin, `(bins, R)`."""
-        sorted_units = units[self._ranking.order].astype(np.int32)
+        sorted_units = units[self._ranking.order].astype(np.int32, copy=False)
         members = self._ranking.members
         return (
             self._counts(sorted_units[members], self._member_edges, weights),
@@ -83,16 +82,17 @@ class Bins:
         )
 
     @staticmethod
-    def _counts(units: NDArray[np.int32], edges: NDArray[np.int64], weights: Weights) -> Weights:
+    def _counts(units: NDArray[np.int32], edges: Counts, weights: Weights) -> Weights:
         ones = np.ones(units.size, dtype=np.float32)
         shape = (edges.size - 1, weights.shape[0])
         contents = csr_array((ones, units, edges.astype(np.int32)), shape=shape)
         return np.asarray(contents @ weights)
 
 
-def units(shape: tuple[int, ...], axis: int) -> NDArray[np.int64]:
+def units(shape: tuple[int, ...], axis: int) -> NDArray[np.int32]:
     """Returns the model (axis 0) or the example (axis 1) of each score of a flattened table."""
-    return np.broadcast_to(np.expand_dims(np.arange(shape[axis]), 1 - axis), shape).ravel()
+    numbers = np.arange(shape[axis], dtype=np.int32)
+    return np.broadcast_to(np.expand_dims(numbers, 1 - axis), shape).ravel()
 
 
 class Decided(NamedTuple):
@@ -128,17 +128,21 @@ def _found(tp: Weights, fp: Weights, allowed: NDArray[np.floating]) -> Weights:
     return found
 
 
-def _bin_starts(ranking: Ranking, fine_fpr: float) -> NDArray[np.int64]:
-    scores, size = ranking.scores, ranking.scores.size
-    groups = np.append(0, 1 + np.flatnonzero(scores[1:] != scores[:-1]))
-    outsiders = np.append(0, np.cumsum(~ranking.members))
-    before, total = outsiders[groups], outsiders[-1]
-    after = np.append(before[1:], total)
-    fine = max(1, -(-total // _FINEST))
-    coarse = -(-size // _COARSE_BINS)
+def _bin_starts(ranking: Ranking, fine_fpr: float) -> Counts:
+    groups = first_of_equals(ranking.scores)
+    outsiders = counts_before(~ranking.members)
+    total = int(outsiders[-1])
+    before = outsiders[groups]
+    del outsiders
     # A group opens a bin when it holds the first non-member, or position, of a new stride.
-    opens_fine = (after - 1) // fine > (before - 1) // fine
-    opens_coarse = groups // coarse > np.append(-1, groups[:-1] // coarse)
-    opens = np.where(before < fine_fpr * total, opens_fine, opens_coarse)
+    stride = -(-ranking.scores.size // _COARSE_BINS)
+    place = groups // stride
+    opens = np.append(True, place[1:] > place[:-1])
+    del place
+    stop = int(np.count_nonzero(before < fine_fpr * total))
+    stride = max(1, -(-total // _FINEST))
+    after = np.append(before[1 : stop + 1], total)[:stop]
+    opens[:stop] = (after - 1) // stride > (before[:stop] - 1) // stride
     opens[0] = True
-    return groups[opens]
+    starts: Counts = groups[opens]
+    return starts

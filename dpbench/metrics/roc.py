@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.integer]
 
 
 class Ranking(NamedTuple):
@@ -19,17 +19,19 @@ class Ranking(NamedTuple):
         members: `(N,)` bits in that order.
     """
 
-    order: NDArray[np.int64]
+    order: Counts
     scores: Floats
     members: Bools
 
-    def pick(self, rows: NDArray[np.int64]) -> "Ranking":
-        """Returns the ranking of some of the sorted scores, given by their ranks, ascending."""
-        return Ranking(self.order[rows], self.scores[rows], self.members[rows])
+    def pick(self, some: Bools) -> "Ranking":
+        """Returns the ranking of some of the sorted scores, marked in their order."""
+        return Ranking(self.order[some], self.scores[some], self.members[some])
 
 
 class Roc(NamedTuple):
     """The vertices of an ROC curve, from "nobody" to "everybody is a member".
+
+    Counts are no wider than the scores need (`whole`), which their products may exceed.
 
     Attributes:
         thresholds: `(k + 1,)` descending; at vertex j the members are those with a score of at
@@ -55,20 +57,40 @@ class Roc(NamedTuple):
 
 def rank(scores: Floats, members: Bools) -> Ranking:
     """Sorts scores of any shape, with their membership bits of the same shape."""
-    order = np.argsort(scores, axis=None)[::-1]
+    order = np.argsort(scores, axis=None)[::-1].astype(whole(scores.size))
     return Ranking(order, scores.ravel()[order], members.ravel()[order])
+
+
+def whole(size: int) -> type[np.signedinteger]:
+    """Returns the type of positions and counts up to a size: half the memory where that holds."""
+    return np.int32 if size <= np.iinfo(np.int32).max else np.int64
+
+
+def first_of_equals(scores: Floats) -> Counts:
+    """Returns the ranks at which sorted scores change, the first one's 0 included."""
+    changes = np.flatnonzero(scores[1:] != scores[:-1])
+    firsts = np.zeros(changes.size + 1, whole(scores.size))
+    np.add(changes, 1, out=firsts[1:], casting="unsafe")
+    return firsts
+
+
+def counts_before(marks: Bools) -> Counts:
+    """Returns how many marks lie before each rank, `(N + 1,)`: the last counts all of them."""
+    counts = np.zeros(marks.size + 1, whole(marks.size))
+    np.cumsum(marks, dtype=counts.dtype, out=counts[1:])
+    return counts
 
 
 def roc_of_ranking(ranking: Ranking) -> Roc:
     """Returns the ROC curve of sorted scores."""
     scores = ranking.scores
-    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
-    tp = np.cumsum(ranking.members, dtype=np.int64)[last]
-    return Roc(
-        thresholds=np.append(np.inf, scores[last]),
-        tp=np.append(0, tp),
-        fp=np.append(0, last + 1 - tp),
-    )
+    firsts = first_of_equals(scores)
+    thresholds = np.empty(firsts.size + 1, np.result_type(scores.dtype, np.float32))
+    thresholds[0], thresholds[1:] = np.inf, scores[firsts]
+    ends = np.append(firsts, firsts.dtype.type(scores.size))
+    del firsts
+    tp = counts_before(ranking.members)[ends]
+    return Roc(thresholds=thresholds, tp=tp, fp=np.subtract(ends, tp, out=ends))
 
 
 def roc(scores: Floats, members: Bools) -> Roc:
@@ -78,7 +100,8 @@ def roc(scores: Floats, members: Bools) -> Roc:
 
 def auc(curve: Roc) -> float:
     """Returns the area under the curve: the probability that a member outranks a non-member."""
-    twice = np.sum(np.diff(curve.fp) * (curve.tp[1:] + curve.tp[:-1]))
+    steps, sums = np.diff(curve.fp), np.add(curve.tp[1:], curve.tp[:-1], dtype=np.int64)
+    twice = np.sum(np.multiply(steps, sums, out=sums))
     return float(twice / (2 * curve.positives * curve.negatives))
 
 
@@ -120,4 +143,6 @@ def allowed(curve: Roc, fpr: float) -> int:
 
 
 def _vertex(curve: Roc, fpr: float) -> int:
-    return int(np.searchsorted(curve.fp, allowed(curve, fpr), side="right")) - 1
+    # Of the counts' own type, or all of them are copied to the wider one.
+    most = curve.fp.dtype.type(allowed(curve, fpr))
+    return int(np.searchsorted(curve.fp, most, side="right")) - 1

@@ -13,7 +13,8 @@ def best_threshold(curve: Roc) -> float:
     cut between its two values, even where that loses. A constant score leaves only "everybody".
     """
     # In integers, so that ties are ties.
-    gain = curve.tp[1:] * curve.negatives - curve.fp[1:] * curve.positives
+    gain = np.multiply(curve.tp[1:], curve.negatives, dtype=np.int64)
+    gain -= np.multiply(curve.fp[1:], curve.positives, dtype=np.int64)
     return float(curve.thresholds[1 + np.argmax(gain[: max(1, gain.size - 1)])])
 
 
@@ -24,9 +25,8 @@ def fold_curves(ranking: Ranking, examples: int) -> tuple[Roc, Roc]:
         ranking: The sorted scores, those of all models together.
         examples: The table's n.
     """
-    fold = ranking.order.astype(np.int32) // np.int32(examples) % np.int32(2)
-    even, odd = (roc_of_ranking(ranking.pick(np.flatnonzero(fold == number))) for number in (0, 1))
-    return even, odd
+    is_odd = ranking.order // ranking.order.dtype.type(examples) % 2 == 1
+    return roc_of_ranking(ranking.pick(~is_odd)), roc_of_ranking(ranking.pick(is_odd))
 
 
 def decide(scores: Floats, models: NDArray[np.int64], curves: tuple[Roc, Roc]) -> Bools:
