@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from dpbench.grid.local import Crew
 
 from dpbench.grid import runner
 from dpbench.grid.board import Board
 from dpbench.grid.document import read_document, write_document
+from dpbench.grid.executors import Local
 from dpbench.grid.job import Context, Job
 from dpbench.grid.shipped import find_grid
 from dpbench.grid.spec import Grid, read_grids
@@ -43,7 +43,8 @@ def timed(grid: Grid, folder: Path, workers: int) -> tuple[float, float]:
     context = Context(grid=grid, store=Store(folder / "store"))
     plan = runner.prepare(context, folder)
     before, started = os.times(), time.perf_counter()
-    board = runner.work_off(context, plan, folder, Crew(workers=workers), report=_quiet())
+    crew = runner.crew_of(context, folder, workers=workers)
+    board = runner.work_off(context, plan, crew, executor=Local(), report=_quiet())
     wall, after = time.perf_counter() - started, os.times()
     if board.open or board.failed:
         raise SystemExit(f"{len(board.open)} jobs are open, {len(board.failed)} failed")
