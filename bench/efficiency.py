@@ -1,6 +1,6 @@
 """How much faster two one-thread workers finish a grid than one: both runs, and their ratio.
 
-    python -m bench.efficiency grids/default.yaml --models 16
+    python -m bench.efficiency grids/default.yaml --models 12
     python -m bench.efficiency grids/smoke.yaml
 
 Two runs follow each other, so a machine with other work makes the ratio mean little: look at the
