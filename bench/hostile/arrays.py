@@ -20,17 +20,22 @@ def score_bytes(rng: Rng) -> bytes:
     }
     for _ in range(rng.integers(0, 3)):
         spoil(arrays, rng)
-    files = {f"{name}.npy": npy(value) for name, value in arrays.items()}
-    for name in files:
-        if rng.random() < 0.15:
-            files[name] = spoil_header(files[name], rng)
-    content = bytearray(packed(files, rng))
+    content = bytearray(archive(arrays, rng, lies=0.15))
     for _ in range(rng.integers(0, 4) * (rng.random() < 0.5)):
         if content and rng.random() < 0.5:
             content[rng.integers(len(content))] = rng.integers(256)
     if rng.random() < 0.1:
         del content[rng.integers(len(content) + 1) :]
     return bytes(content)
+
+
+def archive(arrays: dict[str, Any], rng: Rng, *, lies: float) -> bytes:
+    """Returns the .npz of arrays, this share of them with a header that lies."""
+    files = {f"{name}.npy": npy(value) for name, value in arrays.items()}
+    for name in files:
+        if rng.random() < lies:
+            files[name] = spoil_header(files[name], rng)
+    return packed(files, rng)
 
 
 def spoil(arrays: dict[str, Any], rng: Rng) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.hostile.arrays import npy, packed, spoil, spoil_header
+from bench.hostile.arrays import archive, spoil
 
 Rng = np.random.Generator
 
@@ -45,11 +45,7 @@ def _npz(rng: Rng) -> bytes:
         spoil(arrays, rng)
     for _ in range(rng.integers(0, 3)):
         _spoil_places(arrays, rng)
-    files = {f"{name}.npy": npy(value) for name, value in arrays.items()}
-    for name in files:
-        if rng.random() < 0.05:
-            files[name] = spoil_header(files[name], rng)
-    content = bytearray(packed(files, rng))
+    content = bytearray(archive(arrays, rng, lies=0.05))
     if rng.random() < 0.2:
         content[rng.integers(len(content))] = rng.integers(256)
     if rng.random() < 0.05:

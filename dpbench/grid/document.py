@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,22 @@ def write_document(document: dict[str, Any], path: Path) -> None:
     """Writes a mapping as YAML in the order of its keys."""
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     replace_text(path, text)
+
+
+def named_entry(entry: Any, *, refused: str, allowed: str) -> tuple[Any, Any]:
+    """Returns the name and the fields of `name` or `{name: fields}`, as components are written.
+
+    Args:
+        entry: What was read.
+        refused: The message if it is neither.
+        allowed: What it may be.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if isinstance(entry, str):
+        return entry, {}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise UserError(refused, allowed=allowed)
+    ((name, fields),) = entry.items()
+    return name, fields

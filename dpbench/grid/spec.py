@@ -14,7 +14,7 @@ from dpbench.component import REGISTRIES, Component, find, load_entry_points
 from dpbench.data import Canaries, PopulationSpec
 from dpbench.defenses import Composition, Defense
 from dpbench.errors import UserError, suggest
-from dpbench.grid.document import read_document
+from dpbench.grid.document import named_entry, read_document
 from dpbench.grid.plugins import load_plugins
 from dpbench.models import Architecture
 from dpbench.training.recipe import Recipe
@@ -250,14 +250,11 @@ def _all_but(entry: Any) -> list[Any]:
 
 def _expand(kind: str, entry: Any, where: str) -> Iterator[Component]:
     """Yields a component per point of the sweep that an entry `name` or `{name: fields}` spans."""
-    if isinstance(entry, str):
-        entry = {entry: {}}
-    if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise UserError(
-            f"{where}: {entry!r} is not a {kind}",
-            allowed="a name, or one name with its fields: {name: {field: value}}",
-        )
-    ((name, fields),) = entry.items()
+    name, fields = named_entry(
+        entry,
+        refused=f"{where}: {entry!r} is not a {kind}",
+        allowed="a name, or one name with its fields: {name: {field: value}}",
+    )
     fields = _mapping(fields or {}, f"{where}.{name}")
     cls = find(kind, name, where=where)
     annotations = {field.name: str(field.type) for field in dataclasses.fields(cast(Any, cls))}

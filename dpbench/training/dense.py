@@ -110,11 +110,7 @@ class _Chunk:
         self.inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
         self.input_norms = self.inputs.square().sum(1)
         self.labels, self.offsets = self._labels(rows)
-        self.targets = (
-            self.labels
-            if self.labels.is_floating_point()
-            else torch.nn.functional.one_hot(self.labels, task.n_classes).float()
-        )
+        self.targets = self._soft(self.labels)
         self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.net = DenseNet(
             task.architecture.layers(task.shape, task.n_classes),
@@ -135,18 +131,25 @@ class _Chunk:
         self.noise_views = self.net.views(self.noise)
         self.draws = Generators(self._generator)
         self.objective = task.objective and task.objective(self.setting(rows))
-        self.norms = (
-            None
-            if task.mechanism is None
-            else ClippingNorms(
-                task.mechanism,
-                models=len(self.models),
-                batch=task.sampling.batch,
-                generator=self.draws["counts"],
-            )
-        )
+        self.norms = self._clipping_norms()
         self._gathered: Batch | None = None
         self._number = 0
+
+    def _soft(self, labels: Tensor) -> Tensor:
+        """Returns labels as distributions over classes, which some of them are already."""
+        if labels.is_floating_point():
+            return labels
+        return torch.nn.functional.one_hot(labels, self.task.n_classes).float()
+
+    def _clipping_norms(self) -> ClippingNorms | None:
+        if self.task.mechanism is None:
+            return None
+        return ClippingNorms(
+            self.task.mechanism,
+            models=len(self.models),
+            batch=self.task.sampling.batch,
+            generator=self.draws["counts"],
+        )
 
     def run(self, progress: Progress, saver: Saver | None = None) -> Snapshots:
         """Takes every step up to the last checkpoint."""

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.kill_and_resume import TABLES
 from dpbench.grid import runner
 from dpbench.grid.job import Context
 from dpbench.grid.spec import read_grid
 from dpbench.grid.store import Store
 
-TABLES = ("cells.parquet", "cells.csv", "attacks.parquet", "attacks.csv")
 GRID = {
     "name": "tiny",
     "population": {"dataset": "letter", "pool": 100, "test": 100, "reference": 100},

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from dpbench.errors import UserError, suggest
-from dpbench.grid.document import parse_text
+from dpbench.grid.document import named_entry, parse_text
 from dpbench.grid.executors.base import Executor, Patience, Report, Workers, attend
 from dpbench.grid.executors.dask import Dask
 from dpbench.grid.executors.local import Local
@@ -30,15 +30,11 @@ def parse_executor(text: str) -> Executor:
     Raises:
         UserError: There is no such executor, or an option of it is wrong.
     """
-    entry = parse_text(text, where="--executor")
-    if isinstance(entry, str):
-        entry = {entry: {}}
-    if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise UserError(
-            f"--executor {text!r} is not valid",
-            allowed="a name, or one name with its options: 'slurm: {partition: gpu}'",
-        )
-    ((name, options),) = entry.items()
+    name, options = named_entry(
+        parse_text(text, where="--executor"),
+        refused=f"--executor {text!r} is not valid",
+        allowed="a name, or one name with its options: 'slurm: {partition: gpu}'",
+    )
     if name not in _EXECUTORS:
         raise UserError(
             f"--executor {name!r} is not known",
