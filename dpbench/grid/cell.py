@@ -59,8 +59,11 @@ class Cell:
         """Returns the row of the attack that is number so many of a `best` or `ensemble` row."""
         assert isinstance(row.evaluate, BestJob | EnsembleJob)
         key = row.evaluate.candidates[number].key
-        rows = [other for other in self.rows if other.knowledge == row.knowledge]
-        return next(other for other in rows if other.evaluate.key == key)
+        return next(
+            other
+            for other in self.rows
+            if other.evaluate.key == key and other.knowledge == row.knowledge
+        )
 
     @property
     def claims(self) -> bool:

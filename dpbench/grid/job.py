@@ -73,7 +73,7 @@ class Context:
     def correct(self, observed: str) -> NDArray[np.bool_]:
         """Returns which test answers were right, `(M, tests)`, by the key of what was observed."""
         packed = self.store.array(observed, "test_correct")
-        return np.unpackbits(packed, axis=1, count=len(self.population.test_y)).astype(bool)
+        return np.unpackbits(packed, axis=1, count=len(self.population.test_y)).view(bool)
 
     @cached_property
     def training_data(self) -> TrainingData:

@@ -1,5 +1,6 @@
 """Running a grid from its file to its tables."""
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,6 +120,9 @@ def work_off(
 
 def collect(context: Context, plan: Plan, out: Path) -> Outcome:
     """Writes the tables from what the store holds, whoever computed it."""
+    # A plan of 100,000 jobs stays to the end: looking through it for garbage, again and again as
+    # rows are made, takes a twentieth of the time.
+    gc.freeze()
     frames = write_tables(Tables(context, plan), out)
     failures = [
         *_failed(frames["cells"], ["cell"]),

@@ -103,13 +103,11 @@ class Store:
         Raises:
             UserError: It is damaged.
         """
-        # Tables of large grids read hundreds of thousands: a plain name is made faster than a Path.
-        path = f"{self.root}/objects/{key[:2]}/{key}/record.json"
-        with open(path, "rb", buffering=0) as file:
-            try:
-                result: dict[str, Any] = json.loads(file.read().decode())
-            except ValueError as error:
-                raise self._damaged(key, error) from None
+        text = _read(self._file(key, "record.json"))
+        try:
+            result: dict[str, Any] = json.loads(text.decode())
+        except ValueError as error:
+            raise self._damaged(key, error) from None
         return result
 
     def array(self, key: str, name: str) -> NDArray[Any]:
@@ -143,12 +141,12 @@ class Store:
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[Any]:
-        path = self.folder(key) / "arrays.safetensors"
+        path = self._file(key, "arrays.safetensors")
         try:
             with safe_open(path, framework="numpy") as file:
                 yield file
         except (SafetensorError, FileNotFoundError) as error:
-            fault = as_os_error(error, path)
+            fault = as_os_error(error, Path(path))
             raise fault if fault and is_fault(fault) else self._damaged(key, error) from None
 
     def _damaged(self, key: str, error: Exception) -> UserError:
@@ -258,6 +256,10 @@ class Store:
         """Removes what a job had when it was not finished."""
         shutil.rmtree(self.partial(key), ignore_errors=True)
 
+    def _file(self, key: str, name: str) -> str:
+        # Tables of large grids name hundreds of thousands: text is made faster than a Path.
+        return f"{self.root}/objects/{key[:2]}/{key}/{name}"
+
     def _failure(self, key: str) -> Path:
         return self.root / "failures" / f"{key}.json"
 
@@ -291,6 +293,18 @@ def _save(arrays: Mapping[str, NDArray[Any] | Rows], path: Path) -> None:
     except SafetensorError as error:
         raise as_os_error(error, path) or error from None
     _sync(path)
+
+
+def _read(path: str) -> bytes:
+    """Returns a small file's bytes, with half the calls to the system that `open` makes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        text = b""
+        while block := os.read(descriptor, 1 << 16):
+            text += block
+        return text
+    finally:
+        os.close(descriptor)
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:

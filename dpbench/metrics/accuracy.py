@@ -17,13 +17,17 @@ def accuracy_interval(correct: NDArray[np.bool_]) -> Interval:
         correct: `(M, n)` whether model m is right on example i.
     """
     models, examples = correct.shape
-    value = float(correct.mean())
-    variance = _variance(correct.mean(axis=1)) + _variance(correct.mean(axis=0))
+    value = np.count_nonzero(correct) / correct.size
+    variance = _variance(correct, axis=1) + _variance(correct, axis=0)
     units = min(models, examples) if models > 1 else examples
     half = float(stdtrit(max(1, units - 1), 1 - TAIL)) * variance**0.5
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
 
-def _variance(means: NDArray[np.floating]) -> float:
-    """Returns the variance of the mean of independent values; 0 for a single one."""
-    return float(means.var(ddof=1) / means.size) if means.size > 1 else 0.0
+def _variance(correct: NDArray[np.bool_], axis: int) -> float:
+    """Returns the variance of the mean of independent rows or columns; 0 for a single one."""
+    means = np.add.reduce(correct, axis=axis, dtype=np.float64) / correct.shape[axis]
+    if means.size == 1:
+        return 0.0
+    means -= np.add.reduce(means) / means.size
+    return float(np.add.reduce(means * means) / (means.size - 1) / means.size)
