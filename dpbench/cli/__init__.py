@@ -35,6 +35,7 @@ from dpbench.cli.options import (
     OutOption,
     PluginOption,
     ProgressOption,
+    RetryOption,
     TimeoutOption,
 )
 from dpbench.cli.reproduce import reproduce
@@ -61,7 +62,7 @@ def run(
     device: DeviceOption = "cpu",
     plugin: PluginOption = None,
     data_dir: DataOption = None,
-    retry_failed: Annotated[bool, typer.Option(help="Run failed jobs again.")] = False,
+    retry_failed: RetryOption = False,
     job_timeout: TimeoutOption = None,
     memory_limit: MemoryOption = None,
     executor: ExecutorOption = "local",
@@ -69,21 +70,20 @@ def run(
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
-    from dpbench.cli.executor import chosen_executor
-    from dpbench.grid.crew import Limits
+    from dpbench.cli.means import chosen_means
 
-    starter = chosen_executor(executor, workers=workers, device=device)
+    means = chosen_means(
+        workers=workers,
+        device=device,
+        executor=executor,
+        job_timeout=job_timeout,
+        memory_limit=memory_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
     outcomes = []
     for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
-        outcome = execute(
-            context,
-            folder,
-            workers=workers,
-            retry_failed=retry_failed,
-            limits=Limits(seconds=job_timeout, memory_gb=memory_limit),
-            executor=starter,
-            progress=progress,
-        )
+        outcome = execute(context, folder, means)
         draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)
         err = Console(stderr=True)

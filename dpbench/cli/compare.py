@@ -15,10 +15,14 @@ from dpbench.cli.console import console
 from dpbench.cli.options import (
     DataOption,
     DeviceOption,
+    ExecutorOption,
     FolderArgument,
     JobsOption,
+    MemoryOption,
     PluginOption,
     ProgressOption,
+    RetryOption,
+    TimeoutOption,
 )
 
 
@@ -38,12 +42,17 @@ def compare(
     workers: JobsOption = None,
     device: DeviceOption = "cpu",
     data_dir: DataOption = None,
+    retry_failed: RetryOption = False,
+    job_timeout: TimeoutOption = None,
+    memory_limit: MemoryOption = None,
+    executor: ExecutorOption = "local",
     progress: ProgressOption = "text",
 ) -> None:
     """Compare a defense with a run's baselines at equal accuracy, on the same bits and seeds."""
     import torch
 
     from dpbench.cli.execute import execute
+    from dpbench.cli.means import chosen_means
     from dpbench.comparison.compare import compare as compare_cells
     from dpbench.comparison.plan import folder_name, plan_comparison
     from dpbench.grid.job import Context
@@ -51,11 +60,20 @@ def compare(
     from dpbench.grid.store import COMPARISONS
 
     torch.set_num_threads(1)
+    means = chosen_means(
+        workers=workers,
+        device=device,
+        executor=executor,
+        job_timeout=job_timeout,
+        memory_limit=memory_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
     base = load(folder, data_dir=data_dir)
     planned = plan_comparison(base.context.grid, defense, plugin or ())
     out = folder / COMPARISONS / folder_name(planned.compared)
     context = Context(grid=planned.grid, store=base.context.store, device=device, data_dir=data_dir)
-    outcome = execute(context, out, workers=workers, progress=progress)
+    outcome = execute(context, out, means)
     labels = {cell.label for cell in planned.compared}
     failed = [(what, why) for what, why in outcome.failures if what.split(" / ")[0] in labels]
     run = load(out, data_dir=data_dir)

@@ -40,3 +40,6 @@ ExecutorOption = Annotated[
         help="Who starts workers: local, slurm or dask; options as 'slurm: {partition: gpu}'.",
     ),
 ]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Forget failures, and run these jobs again.")
+]

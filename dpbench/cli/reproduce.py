@@ -3,15 +3,27 @@
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
-from dpbench.cli.options import DataOption, DeviceOption, JobsOption, ProgressOption
+from dpbench.cli.options import (
+    DataOption,
+    DeviceOption,
+    ExecutorOption,
+    JobsOption,
+    MemoryOption,
+    ProgressOption,
+    RetryOption,
+    TimeoutOption,
+)
 from dpbench.errors import UserError
+
+if TYPE_CHECKING:
+    from dpbench.cli.means import Means
 
 
 def reproduce(
@@ -24,9 +36,14 @@ def reproduce(
     workers: JobsOption = None,
     device: DeviceOption = "cpu",
     data_dir: DataOption = None,
+    retry_failed: RetryOption = False,
+    job_timeout: TimeoutOption = None,
+    memory_limit: MemoryOption = None,
+    executor: ExecutorOption = "local",
     progress: ProgressOption = "text",
 ) -> None:
     """Run the grids of papers and write a page for each: reported, ours, verdict."""
+    from dpbench.cli.means import chosen_means
     from dpbench.reproduction.expectation import find_papers
     from dpbench.reproduction.judge import judge
     from dpbench.reproduction.measured import Numbers
@@ -35,14 +52,21 @@ def reproduce(
     from dpbench.reproduction.variants import grid_of
 
     papers = find_papers(paper)
+    means = chosen_means(
+        workers=workers,
+        device=device,
+        executor=executor,
+        job_timeout=job_timeout,
+        memory_limit=memory_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     judged, failures = {}, []
-    run_one = functools.partial(
-        _run, workers=workers, device=device, data_dir=data_dir, progress=progress
-    )
+    run_one = functools.partial(_run, means=means, device=device, data_dir=data_dir)
     for one in papers:
         numbers: dict[str, Any] = {name: simulate(name) for name in one.simulations}
         origins = {name: "simulated anew for this page" for name in one.simulations}
@@ -79,10 +103,9 @@ def _run(
     grid: Any,
     out: Path,
     *,
-    workers: int | None,
+    means: "Means",
     device: str,
     data_dir: Path | None,
-    progress: Literal["text", "json"],
 ) -> tuple[Any, list[tuple[str, str]]]:
     import torch
 
@@ -99,7 +122,7 @@ def _run(
         device=device,
         data_dir=data_dir,
     )
-    outcome = execute(context, folder, workers=workers, progress=progress)
+    outcome = execute(context, folder, means)
     return load(folder, data_dir=data_dir), outcome.failures
 
 

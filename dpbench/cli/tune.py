@@ -11,10 +11,15 @@ from dpbench.cli.console import console
 from dpbench.cli.options import (
     DataOption,
     DeviceOption,
+    ExecutorOption,
     GridArgument,
     JobsOption,
+    MemoryOption,
     OutOption,
     PluginOption,
+    ProgressOption,
+    RetryOption,
+    TimeoutOption,
 )
 from dpbench.errors import UserError
 
@@ -34,9 +39,15 @@ def tune(
     device: DeviceOption = "cpu",
     plugin: PluginOption = None,
     data_dir: DataOption = None,
+    retry_failed: RetryOption = False,
+    job_timeout: TimeoutOption = None,
+    memory_limit: MemoryOption = None,
+    executor: ExecutorOption = "local",
+    progress: ProgressOption = "text",
 ) -> None:
     """Try as many strengths of every defense, on public data, and write a grid of the best."""
     from dpbench.cli.execute import execute
+    from dpbench.cli.means import chosen_means
     from dpbench.grid.job import Context
     from dpbench.grid.shipped import find_grid
     from dpbench.grid.spec import read_grid
@@ -46,13 +57,22 @@ def tune(
     from dpbench.tuning.tuned_grid import write_tuned_grid
 
     losses = _losses(accuracy_loss)
+    means = chosen_means(
+        workers=workers,
+        device=device,
+        executor=executor,
+        job_timeout=job_timeout,
+        memory_limit=memory_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
     evaluated = read_grid(find_grid(grid), plugin or ())
     planned = plan_trials(evaluated, trials=trials, models=models)
     folder = out or Path("results") / planned.grid.name
     context = Context(
         grid=planned.grid, store=Store(folder / "store"), device=device, data_dir=data_dir
     )
-    outcome = execute(context, folder, workers=workers, cells="trials")
+    outcome = execute(context, folder, means, cells="trials")
     rows = choose(planned, outcome.cells, outcome.attacks, losses)
     rows.to_csv(folder / "trials.csv", index=False)
     path = folder / f"{evaluated.name}-tuned.yaml"

@@ -31,6 +31,7 @@ SCRIPT = """
 import json, subprocess, sys
 from pathlib import Path
 from dpbench.cli.execute import execute
+from dpbench.cli.means import chosen_means
 from dpbench.errors import UserError
 from dpbench.grid import runner
 from dpbench.grid.job import Context
@@ -51,7 +52,7 @@ def state(out):
 
 def stopped(out):
     try:
-        execute(context_of(out), out, workers=1)
+        execute(context_of(out), out, chosen_means(workers=1, device="cpu"))
     except UserError as error:
         return {"said": str(error)} | state(out)
 

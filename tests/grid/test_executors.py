@@ -14,7 +14,7 @@ from stores import FIRST, TRAIN, plan, store_of
 from typer.testing import CliRunner
 
 from dpbench.cli import app
-from dpbench.cli.executor import chosen_executor
+from dpbench.cli.means import chosen_means
 from dpbench.errors import UserError
 from dpbench.grid.board import Board
 from dpbench.grid.crew import Crew
@@ -105,8 +105,8 @@ def test_missing_programs_contradictions_and_numbers_are_said(monkeypatch, tmp_p
     with pytest.raises(UserError, match="no cluster that has them"):
         Dask(resources={"GPU": 1}).require()
     with pytest.raises(UserError, match="-j is missing"):
-        chosen_executor("dask: {address: tcp://host:1}", workers=None, device="cuda")
-    assert chosen_executor("dask", workers=None, device="cpu") == Dask()
+        chosen_means(executor="dask: {address: tcp://host:1}", workers=None, device="cuda")
+    assert chosen_means(executor="dask", workers=None, device="cpu").executor == Dask()
 
 
 def test_devices(monkeypatch):
