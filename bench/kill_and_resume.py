@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 from dpbench.grid.job_log import JobLog
 
 TABLES = ("cells.parquet", "cells.csv", "attacks.parquet", "attacks.csv")
-# Trainings of some ten seconds each.
+# Trainings of some ten seconds each on one quiet core: enough work for a hundred kills.
 GRID: dict[str, Any] = {
     "name": "killed",
     "population": {"dataset": "letter", "pool": 2000, "test": 500, "reference": 500},
     "model": {"name": "mlp", "hidden": [64]},
-    "recipe": {"epochs": 100, "batch_size": 32, "lr": 0.05},
+    "recipe": {"epochs": 250, "batch_size": 32, "lr": 0.05},
     "models": 48,
     "defenses": [
         "none",

@@ -14,6 +14,8 @@ from dpbench.seeds import rng_for
 
 # What asks for more than this is stopped: it was accepted, which is what matters here.
 _SECONDS = 120
+# Beside the run's folder, a page that is drawn fills the caches of fonts and scripts, once.
+_WRITES = ("out/", ".cache/matplotlib/", ".cache/dpbench/")
 _DPBENCH = (sys.executable, "-m", "dpbench.cli")
 _MARKUP = re.compile(r"<script>(alert|x)|\[/?(bold|red)\]|<b>")
 
@@ -40,7 +42,7 @@ def try_command(number: int, folder: Path) -> str:
     except subprocess.TimeoutExpired:
         return "stopped"
     finally:
-        outside = [name for name in _files(home) - given if not name.startswith("out/")]
+        outside = [name for name in _files(home) - given if not name.startswith(_WRITES)]
         page = home / "out" / "report.html"
         text = page.read_text(encoding="utf-8") if page.exists() else ""
         shutil.rmtree(home)
