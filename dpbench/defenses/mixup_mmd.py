@@ -86,7 +86,7 @@ class _Losses:
         if step.number > 1 and (step.number - 1) % self._per_epoch == 0:
             held_out.look()
         loss = self._defense.loss(step.logits, step.targets)
-        if step.number > self._last or not bool(held_out.apart.any()):
+        if step.number > self._last or not held_out.any_apart:
             return loss
         others = held_out.like(step.targets.argmax(-1))
         penalty = squared_mmd(step.logits.softmax(-1), others)
@@ -98,7 +98,7 @@ class _Losses:
 
     def restore(self, state: State) -> None:
         """Goes on from there."""
-        self._held_out.apart.copy_(state["apart"])
+        self._held_out.set_apart(state["apart"])
 
 
 class _HeldOut:
@@ -113,6 +113,7 @@ class _HeldOut:
         self._order, self._counts = order, counts
         self._starts = counts.cumsum(0) - counts
         self.apart = torch.zeros(setting.models, device=labels.device)
+        self.any_apart = False
 
     def look(self) -> None:
         """Compares the models' accuracies on members and on public examples."""
@@ -121,7 +122,12 @@ class _HeldOut:
         right = (self._setting.predict(data.inputs).argmax(-1) == known).float()
         inside = (right * members).sum(1) / members.sum(1)
         public = self._setting.predict(data.reference_inputs).argmax(-1) == self._labels
-        self.apart = ((inside - public.float().mean(1)).abs() >= _GAP).float()
+        self.set_apart(((inside - public.float().mean(1)).abs() >= _GAP).float())
+
+    def set_apart(self, apart: Tensor) -> None:
+        """Remembers which models are penalised; asks a GPU once an epoch, not at every step."""
+        self.apart.copy_(apart)
+        self.any_apart = bool(self.apart.any())
 
     def like(self, classes: Tensor) -> Tensor:
         """Returns outputs `(K, B, C)` on random public examples of given classes `(K, B)`.

@@ -72,7 +72,10 @@ class Board(Generic[_J]):
         if not job.tolerant:
             return self.finished.issuperset(job.parents)
         settled = (self.finished, self.failed, self.blocked)
-        return all(any(parent in keys for keys in settled) for parent in job.parents)
+        if not all(any(parent in keys for keys in settled) for parent in job.parents):
+            return False
+        # Without any result to read it is blocked, as the next refresh will say.
+        return not self.finished.isdisjoint(job.parents)
 
 
 def blocked_by(failed: Set[str], jobs: Iterable[Planned]) -> set[str]:

@@ -80,7 +80,7 @@ def logits(
     result = torch.empty(models, len(inputs), n_classes)
     for model in range(models):
         network.load_state_dict({name: value[model] for name, value in weights.items()})
-        result[model] = _evaluate(network, inputs, device)
+        result[model] = _evaluate(network, inputs, device).cpu()
     return result
 
 
@@ -187,10 +187,12 @@ class _Training:
         norms = self.norms = ClippingNorms(
             mechanism, models=1, batch=self.task.sampling.batch, generator=self.draws["counts"]
         )
+        optimizer.max_grad_norm = norms.first
 
         def step(rows: Tensor) -> None:
             parts = torch.split(rows, at_once)
-            optimizer.max_grad_norm = float(norms.now)
+            if norms.adaptive:
+                optimizer.max_grad_norm = float(norms.now)
             below = torch.zeros_like(norms.now)
             for number, part in enumerate(parts, 1):
                 optimizer.zero_grad()
@@ -263,7 +265,7 @@ class _Training:
     def predict(self, inputs: Tensor) -> Tensor:
         """Returns the logits `(1, N, C)` of the model as it is."""
         training = self.network.training
-        outputs = _evaluate(self.network, inputs, self.task.device).to(self.task.device)[None]
+        outputs = _evaluate(self.network, inputs, self.task.device)[None]
         self.network.train(training)
         return outputs
 
@@ -308,7 +310,8 @@ def _on_device(task: Task) -> TrainingData:
     inputs = inputs.to(task.device)
     if inputs.dim() == 4 and task.mechanism is None and not _has_narrow_shortcut(task):
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return TrainingData(inputs, targets.to(task.device), reference.to(task.device), labels)
+    rest = (part.to(task.device) for part in (targets, reference, labels))
+    return TrainingData(inputs, *rest)
 
 
 def _has_narrow_shortcut(task: Task) -> bool:
@@ -364,7 +367,7 @@ def _rows(batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def _evaluate(network: nn.Module, inputs: Tensor, device: str) -> Tensor:
-    """Returns the network's logits `(N, C)` on the CPU, and leaves it in evaluation mode."""
+    """Returns the network's logits `(N, C)`, and leaves it in evaluation mode."""
     network.eval()
     blocks = torch.split(inputs, _EVALUATION_BATCH)
-    return torch.cat([network(block.to(device)).float().cpu() for block in blocks])
+    return torch.cat([network(block.to(device)).float() for block in blocks])

@@ -23,6 +23,11 @@ class ClippingNorms:
         models: K.
         batch: Expected batch, the denominator of the share.
         generator: Of the noise on the counts; its device is the norms'.
+
+    Attributes:
+        now: C.
+        first: What every C starts with, and stays where it does not follow a quantile.
+        adaptive: Whether it follows one.
     """
 
     def __init__(
@@ -30,7 +35,9 @@ class ClippingNorms:
     ) -> None:
         self._mechanism, self._batch, self._generator = mechanism, batch, generator
         device = generator.device
-        self.now = torch.full((models,), float(mechanism.max_grad_norm), device=device)
+        # In 32 bits, as the norms are: a GPU need not be asked for it at every step.
+        self.first = float(torch.tensor(float(mechanism.max_grad_norm)))
+        self.now = torch.full((models,), self.first, device=device)
         self.adaptive = mechanism.quantile is not None
 
     def follow(self, below: Tensor, sampled: Tensor) -> None:

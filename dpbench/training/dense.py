@@ -226,7 +226,7 @@ class _Chunk:
         if sigma == 0:
             self.noise.zero_()
         elif not norms.adaptive:
-            self.noise.normal_(0, sigma * float(norms.now[0]), generator=generator)
+            self.noise.normal_(0, sigma * norms.first, generator=generator)
         else:
             self.noise.normal_(0, sigma, generator=generator)
             for view in self.noise_views.values():

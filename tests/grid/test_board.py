@@ -25,6 +25,15 @@ def test_a_tolerant_job_is_ready_without_what_failed(tmp_path):
     assert board.is_ready(jobs[BEST])
 
 
+def test_a_tolerant_job_needs_one_result(tmp_path):
+    """What failed since the last refresh blocks nothing yet, but may not be run upon."""
+    board = Board(plan(), store_of(tmp_path, [TRAIN], failed=[FIRST, SECOND]))
+    assert not board.is_ready(board.jobs[BEST])
+    store_of(tmp_path, [], failed=[THIRD])
+    assert board.settle(THIRD)
+    assert not board.is_ready(board.jobs[BEST])
+
+
 def test_failures_spread(tmp_path):
     assert blocked_by({TRAIN}, plan().values()) == {FIRST, SECOND, THIRD, BEST}
     assert blocked_by({FIRST, SECOND}, plan().values()) == set()

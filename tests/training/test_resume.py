@@ -12,31 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_task import CLASSES, IMAGE, RECIPE, SMALL_CNN, STEPS, TABLE, N, make_task
+from small_task import CLASSES, IMAGE, RECIPE, SMALL_CNN, STEPS, N, make_task
+from trainings import NOISY, RUNS, training
 
-from dpbench.defenses import AdversarialRegularisation, Distillation, MixupMmd, RelaxLoss
-from dpbench.models import MLP
+from dpbench.defenses import Distillation
 from dpbench.training import loop, partial
 from dpbench.training.fit import fit
 from dpbench.training.partial import Partial
-from dpbench.training.task import Mechanism, Snapshots, Task
-
-NOISY = Mechanism(max_grad_norm=0.5, noise_multiplier=1.0)
-ADAPTIVE = dataclasses.replace(NOISY, quantile=0.5, count_noise=2.0)
-NET = MLP(hidden=(8,), dropout=0.2)
-RUNS = {
-    "momentum": (RECIPE, {}),
-    "adam": (dataclasses.replace(RECIPE, optimizer="adam", lr=0.01), {}),
-    "noise": (RECIPE, {"mechanism": NOISY}),
-    "adaptive": (dataclasses.replace(RECIPE, optimizer="adam"), {"mechanism": ADAPTIVE}),
-    "averages": (dataclasses.replace(RECIPE, averaging=0.6), {"checkpoints": (4, STEPS)}),
-    "patience": (dataclasses.replace(RECIPE, patience=1), {"checkpoints": (4, STEPS)}),
-    "accuracy": (dataclasses.replace(RECIPE, stop_accuracy=1.0), {"models": (0, 1, 2)}),
-    "augmented": (RECIPE, {"augment": lambda x, y, g: (x + torch.randn(x.shape, generator=g), y)}),
-    "relaxloss": (RECIPE, {"objective": RelaxLoss(alpha=1.3).objective}),
-    "opponent": (RECIPE, {"objective": AdversarialRegularisation(width=16).objective}),
-    "mmd": (RECIPE, {"objective": MixupMmd().objective, "augment": MixupMmd().augment}),
-}
+from dpbench.training.task import Snapshots, Task
 
 
 class Killed(Exception):
@@ -44,9 +27,7 @@ class Killed(Exception):
 
 
 def task_of(engine: str, name: str, folder: Path) -> Task:
-    recipe, changes = RUNS[name]
-    recipe = dataclasses.replace(recipe, engine=engine)
-    return make_task(NET, TABLE, recipe, **{"models": (0, 1), "partial": Partial(folder)} | changes)
+    return training(engine, name, partial=Partial(folder))
 
 
 def killed(task: Task, monkeypatch: pytest.MonkeyPatch, *, after: int, train=fit) -> None:
