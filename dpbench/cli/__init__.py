@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 finished with failed cells, 2 wrong input, 130 interrupted
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,21 +26,15 @@ from dpbench.cli.merge import merge
 from dpbench.cli.new_defense import new_defense
 from dpbench.cli.options import (
     DataOption,
-    DeviceOption,
-    ExecutorOption,
     FolderArgument,
     GridArgument,
-    JobsOption,
-    MemoryOption,
     OutOption,
     PluginOption,
-    ProgressOption,
-    RetryOption,
-    TimeoutOption,
 )
 from dpbench.cli.reproduce import reproduce
 from dpbench.cli.status import status
 from dpbench.cli.tune import tune
+from dpbench.cli.with_means import with_means
 from dpbench.cli.worker import worker
 from dpbench.errors import UserError
 from dpbench.faults import explained, is_fault
@@ -54,35 +48,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+if TYPE_CHECKING:
+    from dpbench.cli.means import Means
 
+
+@with_means
 def run(
     grid: GridArgument,
     out: OutOption = None,
-    workers: JobsOption = None,
-    device: DeviceOption = "cpu",
     plugin: PluginOption = None,
     data_dir: DataOption = None,
-    retry_failed: RetryOption = False,
-    job_timeout: TimeoutOption = None,
-    memory_limit: MemoryOption = None,
-    executor: ExecutorOption = "local",
-    progress: ProgressOption = "text",
+    *,
+    means: "Means",
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
-    from dpbench.cli.means import chosen_means
 
-    means = chosen_means(
-        workers=workers,
-        device=device,
-        executor=executor,
-        job_timeout=job_timeout,
-        memory_limit=memory_limit,
-        retry_failed=retry_failed,
-        progress=progress,
-    )
     outcomes = []
-    for context, folder in _contexts(grid, out, device=device, plugins=plugin, data_dir=data_dir):
+    for context, folder in _contexts(
+        grid, out, device=means.device, plugins=plugin, data_dir=data_dir
+    ):
         outcome = execute(context, folder, means)
         draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)

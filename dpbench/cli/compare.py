@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,45 +14,37 @@ from rich.table import Table
 from dpbench.cli.console import console
 from dpbench.cli.options import (
     DataOption,
-    DeviceOption,
-    ExecutorOption,
     FolderArgument,
-    JobsOption,
-    MemoryOption,
     PluginOption,
-    ProgressOption,
-    RetryOption,
-    TimeoutOption,
 )
+from dpbench.cli.with_means import with_means
+
+if TYPE_CHECKING:
+    from dpbench.cli.means import Means
 
 
+@with_means
 def compare(
     folder: FolderArgument,
     defense: Annotated[
         list[str],
         typer.Option(
             "--defense",
-            help="What to compare: a name, 'name: {field: [values]}', or a cell of the run.",
+            help="What to compare: a name, 'name: {field: \\[values]}', or a cell of the run.",
         ),
     ],
     plugin: PluginOption = None,
     trials: Annotated[
         int | None, typer.Option(min=0, help="Tuning trials that you spent on it, for the card.")
     ] = None,
-    workers: JobsOption = None,
-    device: DeviceOption = "cpu",
     data_dir: DataOption = None,
-    retry_failed: RetryOption = False,
-    job_timeout: TimeoutOption = None,
-    memory_limit: MemoryOption = None,
-    executor: ExecutorOption = "local",
-    progress: ProgressOption = "text",
+    *,
+    means: "Means",
 ) -> None:
     """Compare a defense with a run's baselines at equal accuracy, on the same bits and seeds."""
     import torch
 
     from dpbench.cli.execute import execute
-    from dpbench.cli.means import chosen_means
     from dpbench.comparison.compare import compare as compare_cells
     from dpbench.comparison.plan import folder_name, plan_comparison
     from dpbench.grid.job import Context
@@ -60,19 +52,12 @@ def compare(
     from dpbench.grid.store import COMPARISONS
 
     torch.set_num_threads(1)
-    means = chosen_means(
-        workers=workers,
-        device=device,
-        executor=executor,
-        job_timeout=job_timeout,
-        memory_limit=memory_limit,
-        retry_failed=retry_failed,
-        progress=progress,
-    )
     base = load(folder, data_dir=data_dir)
     planned = plan_comparison(base.context.grid, defense, plugin or ())
     out = folder / COMPARISONS / folder_name(planned.compared)
-    context = Context(grid=planned.grid, store=base.context.store, device=device, data_dir=data_dir)
+    context = Context(
+        grid=planned.grid, store=base.context.store, device=means.device, data_dir=data_dir
+    )
     outcome = execute(context, out, means)
     labels = {cell.label for cell in planned.compared}
     failed = [(what, why) for what, why in outcome.failures if what.split(" / ")[0] in labels]

@@ -15,6 +15,7 @@ class Means:
 
     Attributes:
         workers: How many; None takes one for each core of this machine.
+        device: cpu or cuda.
         executor: Who starts them.
         limits: What a job may take before it is stopped and fails.
         retry_failed: Failures are forgotten first.
@@ -22,6 +23,7 @@ class Means:
     """
 
     workers: int | None
+    device: str
     executor: Executor
     limits: Limits
     retry_failed: bool
@@ -45,6 +47,7 @@ def chosen_means(
     """
     return Means(
         workers=workers,
+        device=device,
         executor=_starter(executor, workers=workers, device=device),
         limits=Limits(seconds=job_timeout, memory_gb=memory_limit),
         retry_failed=retry_failed,

@@ -10,22 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
-from dpbench.cli.options import (
-    DataOption,
-    DeviceOption,
-    ExecutorOption,
-    JobsOption,
-    MemoryOption,
-    ProgressOption,
-    RetryOption,
-    TimeoutOption,
-)
+from dpbench.cli.options import DataOption
+from dpbench.cli.with_means import with_means
 from dpbench.errors import UserError
 
 if TYPE_CHECKING:
     from dpbench.cli.means import Means
 
 
+@with_means
 def reproduce(
     paper: Annotated[
         str | None, typer.Argument(help="A paper's name; all of them if left out.")
@@ -33,17 +26,11 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", help="Folder of runs and pages.")] = Path(
         "results/paper"
     ),
-    workers: JobsOption = None,
-    device: DeviceOption = "cpu",
     data_dir: DataOption = None,
-    retry_failed: RetryOption = False,
-    job_timeout: TimeoutOption = None,
-    memory_limit: MemoryOption = None,
-    executor: ExecutorOption = "local",
-    progress: ProgressOption = "text",
+    *,
+    means: "Means",
 ) -> None:
     """Run the grids of papers and write a page for each: reported, ours, verdict."""
-    from dpbench.cli.means import chosen_means
     from dpbench.reproduction.expectation import find_papers
     from dpbench.reproduction.judge import judge
     from dpbench.reproduction.measured import Numbers
@@ -52,21 +39,12 @@ def reproduce(
     from dpbench.reproduction.variants import grid_of
 
     papers = find_papers(paper)
-    means = chosen_means(
-        workers=workers,
-        device=device,
-        executor=executor,
-        job_timeout=job_timeout,
-        memory_limit=memory_limit,
-        retry_failed=retry_failed,
-        progress=progress,
-    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     judged, failures = {}, []
-    run_one = functools.partial(_run, means=means, device=device, data_dir=data_dir)
+    run_one = functools.partial(_run, means=means, data_dir=data_dir)
     for one in papers:
         numbers: dict[str, Any] = {name: simulate(name) for name in one.simulations}
         origins = {name: "simulated anew for this page" for name in one.simulations}
@@ -104,7 +82,6 @@ def _run(
     out: Path,
     *,
     means: "Means",
-    device: str,
     data_dir: Path | None,
 ) -> tuple[Any, list[tuple[str, str]]]:
     import torch
@@ -119,7 +96,7 @@ def _run(
     context = Context(
         grid=grid,
         store=Store(folder / "store"),
-        device=device,
+        device=means.device,
         data_dir=data_dir,
     )
     outcome = execute(context, folder, means)

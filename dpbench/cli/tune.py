@@ -1,7 +1,7 @@
 """`dpbench tune`: strengths for every defense, with the same effort for each."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,22 +10,20 @@ from rich.table import Table
 from dpbench.cli.console import console
 from dpbench.cli.options import (
     DataOption,
-    DeviceOption,
-    ExecutorOption,
     GridArgument,
-    JobsOption,
-    MemoryOption,
     OutOption,
     PluginOption,
-    ProgressOption,
-    RetryOption,
-    TimeoutOption,
 )
+from dpbench.cli.with_means import with_means
 from dpbench.errors import UserError
+
+if TYPE_CHECKING:
+    from dpbench.cli.means import Means
 
 LOSSES = (0.01, 0.03, 0.1)
 
 
+@with_means
 def tune(
     grid: GridArgument,
     trials: Annotated[int, typer.Option(min=1, help="Trials for each defense.")] = 12,
@@ -35,19 +33,13 @@ def tune(
         typer.Option(help="Accuracy that may be lost, from 0 to 1; give it once for each value."),
     ] = None,
     out: OutOption = None,
-    workers: JobsOption = None,
-    device: DeviceOption = "cpu",
     plugin: PluginOption = None,
     data_dir: DataOption = None,
-    retry_failed: RetryOption = False,
-    job_timeout: TimeoutOption = None,
-    memory_limit: MemoryOption = None,
-    executor: ExecutorOption = "local",
-    progress: ProgressOption = "text",
+    *,
+    means: "Means",
 ) -> None:
     """Try as many strengths of every defense, on public data, and write a grid of the best."""
     from dpbench.cli.execute import execute
-    from dpbench.cli.means import chosen_means
     from dpbench.grid.job import Context
     from dpbench.grid.shipped import find_grid
     from dpbench.grid.spec import read_grid
@@ -57,20 +49,11 @@ def tune(
     from dpbench.tuning.tuned_grid import write_tuned_grid
 
     losses = _losses(accuracy_loss)
-    means = chosen_means(
-        workers=workers,
-        device=device,
-        executor=executor,
-        job_timeout=job_timeout,
-        memory_limit=memory_limit,
-        retry_failed=retry_failed,
-        progress=progress,
-    )
     evaluated = read_grid(find_grid(grid), plugin or ())
     planned = plan_trials(evaluated, trials=trials, models=models)
     folder = out or Path("results") / planned.grid.name
     context = Context(
-        grid=planned.grid, store=Store(folder / "store"), device=device, data_dir=data_dir
+        grid=planned.grid, store=Store(folder / "store"), device=means.device, data_dir=data_dir
     )
     outcome = execute(context, folder, means, cells="trials")
     rows = choose(planned, outcome.cells, outcome.attacks, losses)
