@@ -15,6 +15,7 @@ from dpbench.errors import UserError
 from dpbench.models import MLP
 from dpbench.models.base import Architecture
 from dpbench.testing.component_checks import check_component
+from dpbench.testing.gpu_checks import check_on_gpu
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism, Setting, Step, TrainingData
 
@@ -30,9 +31,9 @@ def check_defense(defense: Defense) -> None:
 
     It must be documented and survive a round trip through JSON; never touch a global random state
     or what it was given; change recipes into recipes; prepare, penalise and price each example or
-    model alone; describe its mechanism; and release finite, non-negative scores of the same shape,
+    model alone; describe its mechanism; release finite, non-negative scores of the same shape,
     one example at a time, as deterministically as `randomised` says, with the predicted label kept
-    if `keeps_argmax` says so.
+    if `keeps_argmax` says so; and train on a GPU (`check_on_gpu`).
 
     Raises:
         AssertionError: The contract is broken; the message says how.
@@ -53,6 +54,7 @@ def check_defense(defense: Defense) -> None:
         _check_regularise(defense)
         _check_mechanism(defense)
         _check_release(defense)
+        check_on_gpu(defense)
 
 
 @contextmanager

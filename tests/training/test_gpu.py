@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretended_gpu import Mixed, PretendedGpu, pretended_gpu
 from small_task import CLASSES, CLIP, IMAGE, SMALL_CNN, STEPS, TABLE, make_task
 from trainings import NET, NOISY, RUNS, training
 
@@ -22,6 +21,7 @@ from dpbench.grid.cell import Plan
 from dpbench.grid.job import Context
 from dpbench.grid.spec import read_grid
 from dpbench.grid.store import Store
+from dpbench.testing.pretended_gpu import Mixed, PretendedGpu, pretended_gpu
 from dpbench.training.fit import fit, logits
 from dpbench.training.task import Snapshots, Task
 

@@ -32,7 +32,9 @@ _SHAPED_BY_VALUES = {
 }
 _READ = {_aten._local_scalar_dense.default, _aten.equal.default, _aten.is_nonzero.default}
 _COPIES = {_aten.copy_.default, _aten._to_copy.default}
-_TO_NUMPY = {Tensor.numpy, Tensor.__array__}
+_TO_NUMPY: tuple[Any, ...] = (Tensor.numpy, Tensor.__array__)
+_DEVICE: Any = Tensor.__dict__.get("device", torch._C.TensorBase.device)
+_IS_CUDA: Any = Tensor.__dict__.get("is_cuda", torch._C.TensorBase.is_cuda)
 
 
 class Mixed(AssertionError):
@@ -42,13 +44,17 @@ class Mixed(AssertionError):
 class Generator(torch.Generator):
     """A generator that remembers where it is said to be."""
 
+    where: torch.device
+
     def __new__(cls, device: Any = CPU) -> "Generator":
-        made = super().__new__(cls, "cpu")
+        """Makes a generator of the CPU."""
+        made: Generator = super().__new__(cls, "cpu")  # type: ignore[call-arg]
         made.where = torch.device(device)
         return made
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
+        """Where it is said to be."""
         return self.where
 
 
@@ -70,11 +76,11 @@ class _Memory:
         return value
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows memory through every operation, those of backward passes and of vmap included."""
 
     def __init__(self, memory: _Memory, waits: Counter[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._memory, self._waits = memory, waits
         self.inside = False  # of a function on the GPU: what it makes up itself is there, too
 
@@ -112,9 +118,9 @@ class PretendedGpu(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         on_gpu = bool(args) and self._is_there(args[0])
-        if func == Tensor.device.__get__:
+        if func == _DEVICE.__get__:
             return CUDA if on_gpu else func(*args)
-        if func == Tensor.is_cuda.__get__:
+        if func == _IS_CUDA.__get__:
             return on_gpu
         if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
             return self._moved(func, args, kwargs, on_gpu)
@@ -167,7 +173,10 @@ class PretendedGpu(TorchFunctionMode):
                 tensor = tensor.clone()
         if rest or kwargs:
             tensor = tensor.to(*rest, **kwargs)
-        return self._memory.take(tensor) if target.type == "cuda" else tensor
+        if target.type == "cuda":
+            self._memory.take(tensor)
+        result: Tensor = tensor
+        return result
 
 
 @contextmanager
