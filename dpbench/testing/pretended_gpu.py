@@ -130,7 +130,7 @@ class PretendedGpu(TorchFunctionMode):
             self.waits["tolist"] += 1
         if func is torch.nn.functional.one_hot and on_gpu:
             return self._one_hot(*args, **kwargs)
-        asked = kwargs.get("device")
+        asked = kwargs.get("device", CUDA if on_gpu and func is Tensor.new_tensor else None)
         generator = kwargs.get("generator")
         if generator is not None:
             where = asked if asked is not None else CUDA if on_gpu else CPU
@@ -148,8 +148,9 @@ class PretendedGpu(TorchFunctionMode):
     def _is_there(self, value: Any) -> bool:
         return isinstance(value, Tensor) and self._memory.holds(value)
 
-    def _one_hot(self, labels: Tensor, num_classes: int) -> Tensor:
-        """As a GPU does it; the CPU looks at the labels first."""
+    def _one_hot(self, labels: Tensor, num_classes: int = -1) -> Tensor:
+        """As a GPU does it, which looks at the labels only if it must."""
+        num_classes = int(labels.max()) + 1 if num_classes < 0 else num_classes
         result = labels.new_zeros(*labels.shape, num_classes)
         return result.scatter_(-1, labels[..., None], 1)
 
@@ -159,7 +160,7 @@ class PretendedGpu(TorchFunctionMode):
         if func is not Tensor.to:
             target, rest, kwargs = (CPU if func is Tensor.cpu else CUDA), [], {}
         elif rest and isinstance(rest[0], Tensor):
-            target = rest[0].device
+            target = CUDA if self._is_there(rest[0]) else CPU
             rest = [rest[0].dtype, *rest[1:]]
         else:
             asked = next((p for p in rest if isinstance(p, str | torch.device)), None)

@@ -194,7 +194,7 @@ class DenseNet:
 
     def _squared_norms_of_means(self, copies: int) -> Tensor:
         """The same for means of c copies: `sum_ab (delta_a . delta_b) (x_a . x_b) / c²`."""
-        total = torch.zeros(self.models, self._now.deltas[0].shape[1] // copies).to(self.flat)
+        total = self.flat.new_zeros(self.models, self._now.deltas[0].shape[1] // copies)
         for number, layer in enumerate(self.layers):
             if layer.linear in self.frozen:
                 continue

@@ -166,10 +166,12 @@ def test_the_pretended_gpu_refuses_what_a_real_one_would():
         with pytest.raises(Mixed):
             torch.rand(3, generator=torch.Generator(), device="cuda")
         assert (moved * 2 + torch.ones(())).device.type == "cuda"
+        for made in (here.to(moved), moved.new_tensor([1.0]), torch.ones(3, device=moved.device)):
+            assert (made + moved).device.type == "cuda"
         assert moved.cpu().device.type == here.device.type == "cpu"
         assert float(moved.sum()) == 3.0
         moved[moved > 2]
-    assert gpu.waits["copy to the GPU"] == 1
+    assert gpu.waits["copy to the GPU"] == 2
     assert gpu.waits["copy to the CPU"] == 1
     assert gpu.waits["aten._local_scalar_dense.default"] == 1
     assert gpu.waits["aten.index.Tensor"] == 1

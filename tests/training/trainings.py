@@ -24,6 +24,10 @@ RUNS = {
     "adam": (dataclasses.replace(RECIPE, optimizer="adam", lr=0.01), {}),
     "noise": (RECIPE, {"mechanism": NOISY}),
     "adaptive": (dataclasses.replace(RECIPE, optimizer="adam"), {"mechanism": ADAPTIVE}),
+    "copies": (
+        RECIPE,
+        {"mechanism": dataclasses.replace(NOISY, multiplicity=2), "augment": shaken},
+    ),
     "averages": (dataclasses.replace(RECIPE, averaging=0.6), {"checkpoints": (4, STEPS)}),
     "patience": (dataclasses.replace(RECIPE, patience=1), {"checkpoints": (4, STEPS)}),
     "accuracy": (dataclasses.replace(RECIPE, stop_accuracy=1.0), {"models": (0, 1, 2)}),
