@@ -17,6 +17,8 @@ _SECONDS = 120
 # Beside the run's folder, a page that is drawn fills the caches of fonts and scripts, once.
 _WRITES = ("out/", ".cache/matplotlib/", ".cache/dpbench/")
 _DPBENCH = (sys.executable, "-m", "dpbench.cli")
+# Terminals show it in bold if its brackets are taken for markup, pages if its tag is.
+_NAME = "[bold]<b>'data'"
 _MARKUP = re.compile(r"<script>(?:alert|x)|<b>")
 
 
@@ -52,8 +54,7 @@ def try_command(number: int, folder: Path) -> str:
     assert done.returncode != 2 or "error: " in said or "Error" in said, said[-300:]
     assert not outside, f"wrote {outside}"
     assert not _MARKUP.search(text), _MARKUP.findall(text)
-    name = "[bold]<b>'data'"  # that terminals show in bold if its brackets are taken for markup
-    assert name.removeprefix("[bold]") not in said.replace(name, ""), said[-300:]
+    assert _NAME.removeprefix("[bold]") not in said.replace(_NAME, ""), said[-300:]
     return f"exit {done.returncode}"
 
 
@@ -70,7 +71,7 @@ def _command(number: int, home: Path) -> list[str]:
         (home / "grid.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
         return ["run", "grid.yaml", "-j", "1", "--out", "out"]
     content, ending = data_bytes(rng)
-    path = home / f"[bold]<b>'data'{ending}"
+    path = home / f"{_NAME}{ending}"
     path.write_bytes(content)
     population = f'{{dataset: file, path: "{path.name}", pool: 20, test: 10, reference: 20}}'
     text = GRID.replace("{dataset: letter, pool: 150, test: 200, reference: 150}", population)

@@ -12,11 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dpbench.cli.console import console
-from dpbench.cli.options import (
-    DataOption,
-    FolderArgument,
-    PluginOption,
-)
+from dpbench.cli.options import DataOption, FolderArgument, PluginOption
 from dpbench.cli.with_means import with_means
 
 if TYPE_CHECKING:

@@ -1,9 +1,7 @@
 """The result tables: one row per cell, one row per attack on a cell."""
 
-import csv
 import json
 import math
-import os
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -304,12 +302,5 @@ def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    # The same text as pandas writes, in two thirds of the time.
-    columns = [
-        (column.astype(object).where(column.notna(), "") if column.hasnans else column).tolist()
-        for _, column in frame.items()
-    ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator=os.linesep)
-        rows.writerow(frame.columns)
-        rows.writerows(zip(*columns, strict=True))
+    # The same text, and in less time than columns of floats take.
+    frame.astype(object).to_csv(path, index=False)

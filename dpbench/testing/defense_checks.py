@@ -16,10 +16,10 @@ from dpbench.models import MLP
 from dpbench.models.base import Architecture
 from dpbench.testing.component_checks import check_component
 from dpbench.testing.gpu_checks import check_on_gpu
+from dpbench.testing.objective_run import CLASSES, POOL, run_objective
 from dpbench.training.recipe import Recipe, Sampling
-from dpbench.training.task import Mechanism, Setting, Step, TrainingData
+from dpbench.training.task import Mechanism, TrainingData
 
-CLASSES = 5
 MARGIN = 0.05
 """A predicted label must survive `release` when its lead is at least this large."""
 LARGEST_LOGIT = 200.0
@@ -148,35 +148,13 @@ def _check_augment(defense: Defense) -> None:
 
 def _check_objective(defense: Defense) -> None:
     """Two models side by side lose what each would alone, whatever the other one sees."""
-    name, batch, models = f"{defense.label()}: objective", 8, 2
-    logits = torch.randn(models, 3 * batch, CLASSES, generator=_generator(9))
-    targets = torch.arange(3 * batch).expand(models, -1) % CLASSES
-    inputs = torch.rand(24, 4, generator=_generator(12))
-    data = TrainingData(inputs, targets[0], inputs, targets[0])
-
-    def losses(logits: Tensor) -> list[Tensor]:
-        setting = Setting(
-            models=models,
-            n_classes=CLASSES,
-            sampling=Sampling(rate=1 / 3, steps=3, batch=batch, steps_per_epoch=3.0),
-            data=data,
-            members=torch.ones(models, 24, dtype=torch.bool),
-            predict=lambda inputs: logits[:, torch.arange(len(inputs)) % logits.shape[1]].detach(),
-            generator=_generator(10),
-        )
-        objective, found = defense.objective(setting), []
-        for number in range(1, 4):
-            rows = slice((number - 1) * batch, number * batch)
-            leaf = logits[:, rows].clone().requires_grad_()
-            step = objective(Step(leaf, targets[:, rows], number))
-            assert step.shape == (models, batch), f"{name} has shape {tuple(step.shape)}"
-            (gradient,) = torch.autograd.grad(step.sum(), leaf)
-            assert bool(gradient.isfinite().all()), f"{name}'s gradient is not finite"
-            found += [step.detach(), gradient]
-        return found
-
-    other = torch.cat([logits[:1], 2 * logits[1:] + 1])
-    for one, same in zip(losses(logits), losses(other), strict=True):
+    name = f"{defense.label()}: objective"
+    logits = torch.randn(2, POOL, CLASSES, generator=_generator(9))
+    found = run_objective(defense, logits)
+    for gradient in found[1::2]:
+        assert bool(gradient.isfinite().all()), f"{name}'s gradient is not finite"
+    other = run_objective(defense, torch.cat([logits[:1], 2 * logits[1:] + 1]))
+    for one, same in zip(found, other, strict=True):
         assert torch.allclose(one[0], same[0], rtol=1e-4, atol=1e-6), (
             f"{name}: one model's loss depends on another model's batch"
         )

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from dpbench.defenses.base import Defense, overrides
+from dpbench.testing.objective_run import CLASSES, POOL, run_objective
 from dpbench.testing.pretended_gpu import Mixed, pretended_gpu
-from dpbench.training.recipe import Sampling
-from dpbench.training.task import Setting, Step, TrainingData
 
-_MODELS, _BATCH, _POOL, _CLASSES = 2, 8, 24, 5
+_MODELS, _BATCH = 2, 8
 
 
 def check_on_gpu(defense: Defense) -> None:
@@ -42,44 +41,25 @@ def check_on_gpu(defense: Defense) -> None:
 
 
 def _augmented(defense: Defense, device: str) -> list[Tensor]:
-    inputs, soft = _drawn(_MODELS, _BATCH, 1, 8, 8), _drawn(_MODELS, _BATCH, _CLASSES).softmax(-1)
+    inputs, soft = _drawn(_MODELS, _BATCH, 1, 8, 8), _drawn(_MODELS, _BATCH, CLASSES).softmax(-1)
     return [*defense.augment(inputs.to(device), soft.to(device), _generator(device))]
 
 
 def _losses(defense: Defense, device: str) -> list[Tensor]:
-    logits = _drawn(_BATCH, _CLASSES)
-    targets = torch.arange(_BATCH) % _CLASSES
+    logits = _drawn(_BATCH, CLASSES)
+    targets = torch.arange(_BATCH) % CLASSES
     return [
         defense.loss(logits.to(device), given.to(device))
-        for given in (targets, _drawn(_BATCH, _CLASSES).softmax(-1))
+        for given in (targets, _drawn(_BATCH, CLASSES).softmax(-1))
     ]
 
 
 def _objective(defense: Defense, device: str) -> list[Tensor]:
-    inputs, labels = _drawn(_POOL, 4).to(device), (torch.arange(_POOL) % _CLASSES).to(device)
-    logits = _drawn(_MODELS, _POOL, _CLASSES).to(device)
-    setting = Setting(
-        models=_MODELS,
-        n_classes=_CLASSES,
-        sampling=Sampling(rate=1 / 3, steps=3, batch=_BATCH, steps_per_epoch=1.0),
-        data=TrainingData(inputs, labels, inputs, labels),
-        members=torch.ones(_MODELS, _POOL, dtype=torch.bool).to(device),
-        predict=lambda asked: logits[:, : len(asked)],
-        generator=_generator(device),
-    )
-    objective, found = defense.objective(setting), []
-    targets = labels.expand(_MODELS, -1)
-    for number in (1, 2):  # the second one follows an epoch's end
-        rows = slice((number - 1) * _BATCH, number * _BATCH)
-        leaf = logits[:, rows].clone().requires_grad_()
-        losses = objective(Step(leaf, targets[:, rows], number))
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        found += [losses.detach(), gradient]
-    return found
+    return run_objective(defense, _drawn(_MODELS, POOL, CLASSES), device=device)
 
 
 def _penalty(defense: Defense, device: str) -> list[Tensor]:
-    weights = {"0.weight": _drawn(_MODELS, _CLASSES, 4), "0.bias": _drawn(_MODELS, _CLASSES)}
+    weights = {"0.weight": _drawn(_MODELS, CLASSES, 4), "0.bias": _drawn(_MODELS, CLASSES)}
     return [defense.regularise({name: value.to(device) for name, value in weights.items()})]
 
 
