@@ -20,7 +20,17 @@ def normal_scores(scores: Floats, among: Floats) -> Floats:
         scores: Of any shape.
         among: The scores they are ranked among.
     """
-    quantiles = np.quantile(among, ndtr(LEVELS))
+    return at_quantiles(scores, quantiles_of(among))
+
+
+def quantiles_of(scores: Floats) -> Floats:
+    """Returns the quantiles of scores at `LEVELS`."""
+    quantiles: Floats = np.quantile(scores, ndtr(LEVELS))
+    return quantiles
+
+
+def at_quantiles(scores: Floats, quantiles: Floats) -> Floats:
+    """Returns `normal_scores` among scores whose quantiles are known already."""
     ranked: Floats = np.interp(scores, quantiles, LEVELS)
     return ranked
 

@@ -1,6 +1,6 @@
 """How accurate a cell is and how much it leaks, on replicates that all cells share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import UserError
+from dpbench.grid.best_job import BestJob
 from dpbench.grid.cell import Row
+from dpbench.grid.evidence import Evidence
 from dpbench.grid.job import Context
 from dpbench.grid.run import Run
-from dpbench.metrics.paired import Draws, Resampling, combine
-from dpbench.metrics.roc import rank, roc_of_ranking, tpr_at
-from dpbench.metrics.thresholds import decide
+from dpbench.metrics.paired import Draws, Resampling, combine, resolvable
+from dpbench.metrics.strength import strengths, strongest
 from dpbench.seeds import rng_for
 
 ADVANTAGE = "advantage"
-FPRS = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01}
-METRICS = (*FPRS, ADVANTAGE)
+METRICS = ("tpr_at_fpr_0.001", "tpr_at_fpr_0.01", ADVANTAGE)
 REPLICATES = 200
 
 
@@ -123,59 +123,49 @@ class Measurements:
             label,
             self._resampling.accuracy(correct),
             (float(correct[0::2].mean()), float(correct[1::2].mean())),
-            self._leaks(label, list(self._scored(cell.rows))),
+            self._leaks(label, list(self._evidence(cell.rows))),
         )
 
-    def _scored(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, NDArray[np.floating]]]:
-        """Yields label and scores of every adaptive attack that ran on the whole cell."""
-        store = self._context.store
-        for row in rows:
-            if row.attack is None or row.scores is None or row.knowledge != "adaptive":
-                continue
-            if store.has(row.evaluate.key):
-                scores = store.array(row.scores.key, "scores")
-                if scores.shape == self._members.shape:
-                    yield row.attack.label(), scores
+    def _evidence(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, Evidence]]:
+        """Yields label and scores of what competes for the cell's headline, of the whole cell."""
+        best = next(row for row in rows if row.name == "best" and row.knowledge == "adaptive")
+        assert isinstance(best.evaluate, BestJob)
+        labels = {row.evaluate.key: row.label for row in rows}
+        for job in best.evaluate.candidates:
+            if self._context.store.has(job.key):
+                evidence = job.evidence(self._context)
+                if evidence.scores.shape == self._members.shape:
+                    yield labels[job.key], evidence
 
-    def _leaks(self, label: str, scored: list[tuple[str, NDArray[np.floating]]]) -> dict[str, Leak]:
-        if not scored:
+    def _leaks(self, label: str, found: list[tuple[str, Evidence]]) -> dict[str, Leak]:
+        if not found:
             raise UserError(
                 f"{label}: no attack has a result on the whole {self._track} track",
                 next_step=f"see `dpbench status {self._run.folder}`",
             )
         folds = [np.arange(number, self.models, 2) for number in (0, 1)]
-        points = [self._points(scores, folds) for _, scores in scored]
-        leaks = {}
-        for metric in METRICS:
-            strength = np.array([[fold[metric] for fold in attack] for attack in points])
-            if np.isnan(strength).any():
-                continue
-            # The attack that is best on odd models meets the even ones, and the other way round.
-            winners = [int(strength[:, 1 - number].argmax()) for number in (0, 1)]
-            leaks[metric] = Leak(
+        known = [
+            {
+                number: strengths(evidence.selection[fold], self._members[fold], metrics=METRICS)
+                for number, (_, evidence) in enumerate(found)
+            }
+            for fold in folds
+        ]
+        # The attack that is best on odd models meets the even ones, and the other way round.
+        winners = [strongest(known[1 - number]) for number in (0, 1)]
+        return {
+            metric: Leak(
                 tuple(  # type: ignore[arg-type]
-                    self._draws(metric, scored[winner][1], fold)
-                    for winner, fold in zip(winners, folds, strict=True)
+                    self._draws(metric, found[by[metric]][1], fold)
+                    for by, fold in zip(winners, folds, strict=True)
                 ),
-                (scored[winners[0]][0], scored[winners[1]][0]),
+                (found[winners[0][metric]][0], found[winners[1][metric]][0]),
             )
-        return leaks
+            for metric in METRICS
+            if all(resolvable(metric, self._members[fold]) for fold in folds)
+        }
 
-    def _points(
-        self, scores: NDArray[np.floating], folds: Sequence[NDArray[np.int64]]
-    ) -> list[dict[str, float]]:
-        """Returns an attack's leak on even and on odd models, by metric; NaN if not resolvable."""
-        members = self._members
-        even, odd = (roc_of_ranking(rank(scores[fold], members[fold])) for fold in folds)
-        found = []
-        for fold, curve in zip(folds, (even, odd), strict=True):
-            decisions, bits = decide(scores[fold], fold, (even, odd)), members[fold]
-            advantage = float(decisions[bits].mean() - decisions[~bits].mean())
-            tprs = {metric: tpr_at(curve, fpr) for metric, fpr in FPRS.items()}
-            found.append(tprs | {ADVANTAGE: advantage})
-        return found
-
-    def _draws(self, metric: str, scores: NDArray[np.floating], fold: NDArray[np.int64]) -> Draws:
-        if metric == ADVANTAGE:
-            return self._resampling.advantage(scores, self._members, fold)
-        return self._resampling.curve(scores, self._members, fold, [FPRS[metric]])[1]
+    def _draws(self, metric: str, evidence: Evidence, fold: NDArray[np.int64]) -> Draws:
+        return self._resampling.metric(
+            metric, evidence.scores, self._members, fold, evidence.source
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dpbench.attacks import Access, Attack, Oracle, View
+from dpbench.attacks import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.base import Floats, Ints
 from dpbench.grid.job import Context, Job, Output
 from dpbench.grid.observe_job import ReleasedModels, blocks_of
@@ -60,9 +60,7 @@ class Observed:
             )
             return self._seen(asked).numpy()
 
-        # What is known of models by their place (how they were initialised) needs all of them.
-        leading = np.array_equal(models, np.arange(len(models)))
-        sees_weights = access == Access.WHITE_BOX and leading
+        sees_weights = access == Access.WHITE_BOX
         return Oracle(
             access=access,
             budget=attack.budget,
@@ -70,7 +68,7 @@ class Observed:
             query=joined,
             query_each=query_each,
             blocks=lambda inputs: self._blocks(context, models, points, inputs, name),
-            white_box=self._trained(context, len(models), points) if sees_weights else None,
+            white_box=self._trained(context, models, points) if sees_weights else None,
         )
 
     def asked(self, context: Context, model: int, inputs: torch.Tensor) -> torch.Tensor:
@@ -110,13 +108,14 @@ class Observed:
             return torch.from_numpy(rows[:, :points])
         return torch.from_numpy(rows[models - first, :points])
 
-    def _trained(self, context: Context, models: int, points: int) -> TrainedModels:
+    def _trained(self, context: Context, models: Ints, points: int) -> TrainedModels:
         population, represented = context.population, self.models.represented
         challenge = np.flatnonzero(population.challenge)[:points]
         weights = self.models.weights(context)
         return TrainedModels(
             architecture=self.models.network(context).architecture,
-            trained={name: value[:models] for name, value in weights.items()},
+            trained={name: value[torch.from_numpy(models)] for name, value in weights.items()},
+            numbers=tuple(models.tolist()),
             inputs=represented(torch.from_numpy(population.pool_x[challenge])),
             labels=torch.from_numpy(population.pool_y[challenge]),
             n_classes=population.n_classes,
@@ -138,12 +137,16 @@ class AttackJob(Job):
         target: What is attacked.
         shadows: What the adversary calibrates with.
         students: Keys of the jobs with every target's students, in the order of the targets.
+        within_folds: A target's shadows are the others of its own fold (even or odd) alone. What
+            is chosen by such scores on one fold knows no bit of the other (`metrics.thresholds`).
+            Where a fold has too few models for the attack, the result is empty and says why.
     """
 
     attack: Attack
     target: Observed
     shadows: Observed
     students: tuple[str, ...] = ()
+    within_folds: bool = False
 
     @property
     def kind(self) -> str:
@@ -152,14 +155,30 @@ class AttackJob(Job):
 
     def run(self, context: Context) -> Output:
         """Attacks; raises NotApplicable where the setting lacks what the attack needs."""
+        if self.within_folds:
+            return self._run_within_folds(context)
         view = self.view(context)
+        scores = self._scored(view)
+        queries = view.target.queries * self.target.repeats + bool(self.students)
+        return Output({"queries": queries}, {"scores": scores})
+
+    def _run_within_folds(self, context: Context) -> Output:
+        models, points = self.attack.extent.of(*context.challenge_members.shape)
+        scores = np.empty((models, points), np.float32)
+        for fold in (0, 1):
+            try:
+                scores[fold::2] = self._scored(self.view(context, np.arange(fold, models, 2)))
+            except NotApplicable as reason:
+                return Output({"reason": str(reason)}, {"scores": np.zeros((0, 0), np.float32)})
+        return Output({}, {"scores": scores})
+
+    def _scored(self, view: View) -> Floats:
         scores = np.asarray(self.attack.score(view))
         if scores.shape != view.members.shape:
             raise ValueError(f"scores have shape {scores.shape}, expected {view.members.shape}")
         if not np.isfinite(scores).all():
             raise ValueError("a score is NaN or infinite")
-        queries = view.target.queries * self.target.repeats + bool(self.students)
-        return Output({"queries": queries}, {"scores": scores.astype(np.float32)})
+        return scores.astype(np.float32)
 
     def view(self, context: Context, models: Ints | None = None, *, instance: int = 0) -> View:
         """Returns what the adversary sees.
@@ -192,11 +211,11 @@ class AttackJob(Job):
             binary=population.binary,
             is_image=population.is_image,
             rng=rng_for(context.grid.seed, "attack", attack.name, *[instance] * (instance > 0)),
-            students=(lambda: self._students(context)) if self.students else None,
+            students=(lambda: self._students(context, models)) if self.students else None,
         )
 
-    def _students(self, context: Context) -> Floats:
-        return np.stack([context.store.array(key, "outputs") for key in self.students])
+    def _students(self, context: Context, models: Ints) -> Floats:
+        return np.stack([context.store.array(self.students[m], "outputs") for m in models])
 
 
 def _tensor(inputs: Floats) -> torch.Tensor:

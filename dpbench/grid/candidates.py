@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from dpbench.attacks import Access, Attack
-from dpbench.attacks.base import Extent
 from dpbench.defenses import Composition
 from dpbench.grid.evaluate_job import EvaluateJob
 
@@ -11,14 +10,12 @@ from dpbench.grid.evaluate_job import EvaluateJob
 def comparable(evaluated: dict[Attack, EvaluateJob], defense: Composition) -> Sequence[EvaluateJob]:
     """Returns what the best attack is chosen from, and the ensemble made of.
 
-    A mask is not meant against an adversary who holds the weights; nobody but an auditor knows the
-    other members; and attacks on part of a cell choose and report by the chance of a few models.
-    Such attacks have their rows, but are compared only where the grid has no others.
+    A mask is not meant against an adversary who holds the weights, and nobody but an auditor knows
+    the other members. Such attacks have their rows, but compete only where the grid has no others.
     """
     rules: tuple[Callable[[Attack], bool], ...] = (
         lambda attack: not defense.masks or attack.access != Access.WHITE_BOX,
         lambda attack: not attack.knows_other_bits,
-        lambda attack: attack.extent == Extent(),
     )
     kept = list(evaluated)
     for rule in rules:

@@ -6,10 +6,12 @@ from typing import NamedTuple
 from dpbench.attacks import Attack
 from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob
+from dpbench.grid.best_job import BestJob
 from dpbench.grid.ensemble_job import EnsembleJob
-from dpbench.grid.evaluate_job import BestJob, EvaluateJob
+from dpbench.grid.evaluate_job import EvaluateJob
 from dpbench.grid.job import Job
 from dpbench.grid.observe_job import ObserveJob
+from dpbench.grid.store import Store
 from dpbench.grid.train_job import TrainJob
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
@@ -29,6 +31,11 @@ class Row(NamedTuple):
     knowledge: str
     scores: AttackJob | None
     evaluate: EvaluateJob | BestJob | EnsembleJob
+
+    @property
+    def label(self) -> str:
+        """The attack's id: its name and the fields that differ from the defaults."""
+        return self.attack.label() if self.attack else self.name
 
     @property
     def name(self) -> str:
@@ -54,6 +61,10 @@ class Cell:
     observe: ObserveJob
     rows: tuple[Row, ...]
     canary: "Cell | None" = None
+
+    def winner(self, row: Row, store: Store, metric: str) -> Row:
+        """Returns the row of the attack that is strongest by a metric, of a finished `best` row."""
+        return self.candidate(row, int(store.record(row.evaluate.key)["winners"][metric]))
 
     def candidate(self, row: Row, number: int) -> Row:
         """Returns the row of the attack that is number so many of a `best` or `ensemble` row."""

@@ -7,27 +7,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.attacks import NotApplicable
-from dpbench.attacks.ensemble import combination, normal_scores
-from dpbench.grid.evaluate_job import REPORT, SELECT, EvaluateJob, evaluation, fold
+from dpbench.attacks.ensemble import at_quantiles, combination, quantiles_of
+from dpbench.grid.evaluate_job import EvaluateJob
+from dpbench.grid.evidence import Evidence, evaluation, selection_strengths
 from dpbench.grid.job import Context, Job, Output
 
 Floats = NDArray[np.floating]
+_ARRAYS = ("scores", "selection", "source")
 
 
-class _Evidence(NamedTuple):
-    """Normal scores `(k, M, n)` of k attacks on the target, and on what the adversary knows."""
+class _Taught(NamedTuple):
+    """What one fold of models teaches: quantiles of each attack's scores there, and weights."""
 
-    targets: Floats
-    source: Floats
+    quantiles: list[Floats]
+    weights: Floats
+
+    def combined(self, scores: list[Floats]) -> Floats:
+        """Returns the combination `(m, n)` of the attacks' scores `(m, n)` of some models."""
+        total = np.full(scores[0].shape, self.weights[0])
+        for weight, values, known in zip(self.weights[1:], scores, self.quantiles, strict=True):
+            total += weight * at_quantiles(values, known)
+        return total.astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EnsembleJob(Job):
-    """Combines the attacks that ran on the whole cell; the result is `scores (M, n)` float32.
+    """Combines the attacks that ran on the whole cell; the results are `(M, n)` float32.
 
-    The weights are learned on even models (of the undefended cell, if the attack is static), and
-    the numbers are those of odd models. As with thresholds, what even models teach was computed
-    with odd models among their shadows: one weight for each attack is all that passes.
+    Every model's score is combined with weights that the other fold taught (of the undefended cell,
+    if the attack is static). Selection scores and those on which thresholds are chosen are combined
+    with the weights of their own fold, so that they depend on no bit of the other: a dozen weights
+    learned from thousands of scores flatter these hardly.
 
     Attributes:
         candidates: The rows whose scores are combined.
@@ -45,46 +55,60 @@ class EnsembleJob(Job):
         return "evaluate"
 
     def run(self, context: Context) -> Output:
-        """Returns the combination's numbers on the reporting half, and which rows it combines."""
-        members = context.challenge_members
-        rows = [
-            number
-            for number, job in enumerate(self.candidates)
+        """Returns the combination's numbers, and which rows it combines."""
+        size = context.challenge_members.shape
+        found = {
+            row: job.evidence(context)
+            for row, job in enumerate(self.candidates)
             if context.store.has(job.key)
-            and context.store.array(job.scores, "scores").shape == members.shape
-        ]
+        }
+        rows = [row for row, one in found.items() if one.scores.shape == size]
         if len(rows) < 2:
             raise NotApplicable("fewer than two attacks ran on the whole cell")
-        evidence = self._evidence(context, [self.candidates[row] for row in rows])
-        taught_by = fold(members, SELECT)
-        weights = combination(evidence.source[:, taught_by], members[taught_by])
-        scores, source = (
-            (weights[0] + np.tensordot(weights[1:], values, 1)).astype(np.float32)
-            for values in evidence
-        )
-        uses_other_bits = any(job.uses_other_bits for job in self.candidates)
-        row = evaluation(
-            context,
-            scores,
-            source,
-            delta=self.delta,
-            uses_other_bits=uses_other_bits,
-            models=fold(members, REPORT),
-        )
+        several = [found[row] for row in rows]
+        taught = [
+            _teach([one.source[half::2] for one in several], context.challenge_members[half::2])
+            for half in (0, 1)
+        ]
+        arrays = _combined(several, taught)
+        evidence = self._evidence(arrays, several)
+        row = evaluation(context, evidence, delta=self.delta)
         return Output(
-            row | {"combined": rows, "weights": [float(weight) for weight in weights]},
-            {"scores": scores},
+            row
+            | {
+                "combined": rows,
+                "weights": [half.weights.tolist() for half in taught],
+                "strengths": selection_strengths(context, evidence, delta=self.delta),
+            },
+            arrays,
         )
 
-    def _evidence(self, context: Context, jobs: list[EvaluateJob]) -> _Evidence:
-        store, even = context.store, fold(context.challenge_members, SELECT)
-        targets, known = [], []
-        for job in jobs:
-            source = store.array(job.source, "scores")
-            among = source[even]
-            known.append(normal_scores(source, among))
-            if job.source == job.scores:
-                targets.append(known[-1])
-            else:
-                targets.append(normal_scores(store.array(job.scores, "scores"), among))
-        return _Evidence(np.stack(targets), np.stack(known))
+    def evidence(self, context: Context) -> Evidence:
+        """Returns the combination's scores."""
+        arrays = {name: context.store.array(self.key, name) for name in _ARRAYS}
+        return self._evidence(arrays, [])
+
+    def _evidence(self, arrays: dict[str, Floats], several: list[Evidence]) -> Evidence:
+        notes = dict.fromkeys(note for one in several for note in one.notes)
+        uses_other_bits = any(job.uses_other_bits for job in self.candidates)
+        return Evidence(
+            arrays["scores"], arrays["selection"], arrays["source"], uses_other_bits, tuple(notes)
+        )
+
+
+def _teach(scores: list[Floats], members: NDArray[np.bool_]) -> _Taught:
+    quantiles = [quantiles_of(own) for own in scores]
+    normal = [at_quantiles(own, known) for own, known in zip(scores, quantiles, strict=True)]
+    return _Taught(quantiles, combination(np.stack(normal), members))
+
+
+def _combined(several: list[Evidence], taught: list[_Taught]) -> dict[str, Floats]:
+    """Returns the combinations of targets', selecting and known models' scores."""
+    same = all(one.selection is one.source for one in several)
+    names = ("scores", "source") if same else _ARRAYS
+    arrays = {name: np.empty(several[0].scores.shape, np.float32) for name in names}
+    for half in (0, 1):
+        for name, found in arrays.items():
+            teacher = taught[1 - half if name == "scores" else half]
+            found[half::2] = teacher.combined([getattr(one, name)[half::2] for one in several])
+    return {name: arrays.get(name, arrays["source"]) for name in _ARRAYS}

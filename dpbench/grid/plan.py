@@ -4,16 +4,18 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from dpbench.attacks import Access, Attack
 from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob, Observed
+from dpbench.grid.best_job import BestJob
 from dpbench.grid.candidates import comparable
 from dpbench.grid.cell import Cell, Plan, Row
 from dpbench.grid.distil_job import DistilJob, student_recipe
 from dpbench.grid.ensemble_job import EnsembleJob
-from dpbench.grid.evaluate_job import BestJob, EvaluateJob
+from dpbench.grid.evaluate_job import EvaluateJob
 from dpbench.grid.guard_job import GuardJob
 from dpbench.grid.job import REFERENCE_FLOPS, Context, Job
 from dpbench.grid.keys import key_of
@@ -26,7 +28,7 @@ from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
 
 # Raised by hand when the results of a kind of job change for every component.
-_VERSIONS = {"train": 1, "guard": 1, "observe": 1, "distil": 1, "attack": 1, "evaluate": 2}
+_VERSIONS = {"train": 1, "guard": 1, "observe": 1, "distil": 1, "attack": 1, "evaluate": 3}
 
 # Nominal seconds per (model, example) pair: the means over the default grid (docs/speed.md).
 _SECONDS_PER_SCORE = 0.25e-6
@@ -84,9 +86,13 @@ def _track(planner: "_Planner") -> list[Cell]:
 
 
 def _ordered(jobs: Iterable[Job]) -> dict[str, Job]:
-    """Jobs with parents first; trainings in front, dearest first, so that cores stay busy."""
+    """Returns jobs, parents first; trainings lead, dearest first, so that cores stay busy."""
     rank = {"train": 0, "guard": 1, "observe": 2, "distil": 3, "attack": 4, "evaluate": 5}
-    in_order = sorted(jobs, key=lambda job: (rank[job.kind], job.tolerant, -job.seconds, job.key))
+    # Ensembles combine rows, and the best attack is chosen from rows and ensembles.
+    last = {EnsembleJob: 1, BestJob: 2}
+    in_order = sorted(
+        jobs, key=lambda job: (rank[job.kind], last.get(type(job), 0), -job.seconds, job.key)
+    )
     return {job.key: job for job in in_order}
 
 
@@ -161,13 +167,17 @@ class _Planner:
             evaluated: dict[Attack, EvaluateJob] = {}
             for attack in self._attacks(draft.defense, knowledge):
                 informed = knowledge == "adaptive" and _can_undo(attack, draft.defense)
-                scores = self._attack(attack, draft.defense, seen, shadows, informed)
-                calibration = self._attack(attack, draft.defense, shadows, shadows, informed)
-                evaluated[attack] = self._evaluate(scores, calibration, delta)
+                ask = partial(self._attack, attack, draft.defense, informed=informed)
+                scores = ask(seen, shadows)
+                selection, source = (
+                    ask(target, shadows, within_folds=True) for target in (seen, shadows)
+                )
+                evaluated[attack] = self._evaluate(scores, selection, source, delta)
                 rows.append(Row(attack, knowledge, scores, evaluated[attack]))
             candidates = comparable(evaluated, draft.defense)
-            rows.append(Row(None, knowledge, None, self._ensemble(candidates, delta)))
-            rows.append(Row(None, knowledge, None, self._best(candidates)))
+            ensemble = self._ensemble(candidates, delta)
+            rows.append(Row(None, knowledge, None, ensemble))
+            rows.append(Row(None, knowledge, None, self._best(candidates, ensemble, delta)))
         return Cell(
             defense=draft.defense,
             recipe=draft.recipe,
@@ -268,13 +278,17 @@ class _Planner:
         defense: Composition,
         target: _Seen,
         shadows: _Seen,
+        *,
         informed: bool,
+        within_folds: bool = False,
     ) -> AttackJob:
         of_target = self._visible(attack, defense, target)
         # Scores that use no shadows do not depend on which shadows the adversary has.
         of_shadows = self._visible(attack, defense, shadows) if attack.needs_shadows else of_target
         seen = Observed(key=of_target.key, models=of_target.models, informed=informed)
         students = self._students(attack, seen, of_target.label)
+        # Scores that use no shadows are the same within folds.
+        within_folds = within_folds and attack.needs_shadows
         spec = {
             "kind": "attack",
             "version": _VERSIONS["attack"],
@@ -285,13 +299,14 @@ class _Planner:
             "seed": self.grid.seed,
             # Students follow from the grid's own recipe, which no key of the target need hold.
             **({"students": list(students)} if students else {}),
+            **({"within_folds": True} if within_folds else {}),
         }
         pairs = math.prod(attack.extent.of(self.grid.models, int(self.population.challenge.sum())))
         queries = 2 * self.parameters * (attack.budget - 1) * pairs / REFERENCE_FLOPS
         return self._keep(
             AttackJob(
                 key=key_of(spec),
-                label=f"{attack.label()} on {of_target.label}",
+                label=f"{attack.label()} on {of_target.label}{' within folds' * within_folds}",
                 track=self.context.track,
                 parents=tuple(dict.fromkeys((of_target.key, of_shadows.key, *students))),
                 seconds=_SECONDS_PER_SCORE * pairs + queries,
@@ -299,6 +314,7 @@ class _Planner:
                 target=seen,
                 shadows=Observed(key=of_shadows.key, models=of_shadows.models, informed=informed),
                 students=students,
+                within_folds=within_folds,
             )
         )
 
@@ -340,11 +356,14 @@ class _Planner:
         same = same_labels or attack.access == Access.WHITE_BOX
         return seen.raw if same else seen.released
 
-    def _evaluate(self, scores: AttackJob, source: AttackJob, delta: float) -> EvaluateJob:
+    def _evaluate(
+        self, scores: AttackJob, selection: AttackJob, source: AttackJob, delta: float
+    ) -> EvaluateJob:
         spec = {
             "kind": "evaluate",
             "version": _VERSIONS["evaluate"],
             "scores": scores.key,
+            "selection": selection.key,
             "source": source.key,
             "delta": delta,
         }
@@ -353,24 +372,29 @@ class _Planner:
                 key=key_of(spec),
                 label=f"evaluate {scores.label}",
                 track=self.context.track,
-                parents=tuple(dict.fromkeys((scores.key, source.key))),
+                parents=tuple(dict.fromkeys((scores.key, selection.key, source.key))),
                 seconds=self._evaluation_seconds(),
                 scores=scores.key,
+                selection=selection.key,
                 source=source.key,
                 delta=delta,
                 uses_other_bits=scores.attack.needs_shadows or scores.attack.knows_other_bits,
             )
         )
 
-    def _best(self, candidates: Sequence[EvaluateJob]) -> BestJob:
-        seconds = self._evaluation_seconds()
-        return self._keep(BestJob(seconds=seconds, **self._together("best", candidates)))
+    def _best(
+        self, candidates: Sequence[EvaluateJob], ensemble: EnsembleJob, delta: float
+    ) -> BestJob:
+        facts = self._together("best", (*candidates, ensemble))
+        return self._keep(BestJob(seconds=self._evaluation_seconds(), delta=delta, **facts))
 
     def _ensemble(self, candidates: Sequence[EvaluateJob], delta: float) -> EnsembleJob:
         seconds, facts = self._evaluation_seconds(), self._together("ensemble", candidates)
         return self._keep(EnsembleJob(seconds=len(candidates) * seconds, delta=delta, **facts))
 
-    def _together(self, kind: str, candidates: Sequence[EvaluateJob]) -> dict[str, Any]:
+    def _together(
+        self, kind: str, candidates: Sequence[EvaluateJob | EnsembleJob]
+    ) -> dict[str, Any]:
         """Returns what a job on several rows, of which some may have failed, is made of."""
         keys = tuple(job.key for job in candidates)
         spec = {"kind": kind, "version": _VERSIONS["evaluate"], "candidates": list(keys)}

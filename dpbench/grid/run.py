@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from dpbench import privacy
 from dpbench.errors import UserError, suggest
+from dpbench.grid.best_job import BestJob
 from dpbench.grid.cell import Cell, Plan
+from dpbench.grid.evidence import Evidence
 from dpbench.grid.job import Context
 from dpbench.grid.keys import key_of
 from dpbench.grid.plan import make_plan
@@ -124,19 +126,37 @@ class Run:
         Raises:
             UserError: There is no such row or track, or it has no scores.
         """
+        found = self.evidence(cell, attack, knowledge, params, track=track)
+        return found.scores, self.context.on(track).bits_of(found.scores)
+
+    def evidence(
+        self,
+        cell: str,
+        attack: str,
+        knowledge: str = "adaptive",
+        params: str | None = None,
+        *,
+        track: str = AVERAGE,
+    ) -> Evidence:
+        """Returns an attack's scores, with those on which thresholds are chosen.
+
+        `best` is the winner by advantage. Arguments and errors are those of `scores`.
+        """
         found = self.cell(cell, track)
         rows = [row for row in found.rows if row.knowledge == knowledge]
         rows = [row for row in rows if attack in (row.name, row.attack and row.attack.label())]
-        if rows and attack == "best":
-            record = self._record(rows[0].evaluate.key, f"the best attack on {cell}")
-            rows = [found.candidate(rows[0], int(str(record["winner"])))]
+        if rows and isinstance(rows[0].evaluate, BestJob):
+            self._require(rows[0].evaluate.key, f"the best attack on {cell}")
+            rows = [found.winner(rows[0], self.context.store, "advantage")]
         for row in rows:
             job = row.scores or row.evaluate
             fields = row.attack.to_json() if row.attack else None
             if params is None or attack in ("best", "ensemble") or json.loads(params) == fields:
                 self._require(job.key, f"{attack} on {cell}")
-                scores = self.context.store.array(job.key, "scores")
-                return scores, self.context.on(track).bits_of(scores)
+                assert not isinstance(row.evaluate, BestJob)
+                for parent in row.evaluate.parents if row.scores else ():
+                    self._require(parent, f"{attack} on {cell}")
+                return row.evaluate.evidence(self.context.on(track))
         raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
 
     def calibrated_precision(
@@ -165,9 +185,14 @@ class Run:
         """
         if not 0.5 < precision <= 1:
             raise UserError(f"precision: {precision}", allowed="above 0.5 and at most 1")
-        scores, members = self.scores(cell, attack, knowledge, params, track=track)
-        rng = rng_for(self.context.grid.seed, "precision", cell, attack)
-        return calibrated_precision(scores, members, precision=precision, rng=rng)
+        found = self.evidence(cell, attack, knowledge, params, track=track)
+        return calibrated_precision(
+            found.scores,
+            self.context.on(track).bits_of(found.scores),
+            source=found.source,
+            precision=precision,
+            rng=rng_for(self.context.grid.seed, "precision", cell, attack),
+        )
 
     def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:
         """Returns the largest TPR the cell's mechanism allows at each FPR; None without a claim."""
@@ -189,10 +214,6 @@ class Run:
             if cell.defense.label == label:
                 return cell if track == AVERAGE or cell.canary is None else cell.canary
         raise _unknown("cell", label, [cell.defense.label for cell in self.plan.cells])
-
-    def _record(self, key: str, what: str) -> dict[str, object]:
-        self._require(key, what)
-        return self.context.store.record(key)
 
     def _require(self, key: str, what: str) -> None:
         if not self.context.store.has(key):

@@ -31,6 +31,15 @@ CELL_COLUMNS = (
 )  # fmt: skip
 _METRICS = ("advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 _EXPOSED = ("advantage_top_0.01", "tpr_at_example_fpr_0.01")
+_SHADOW = tuple(
+    name
+    for fpr in ("0.01", "0.001")
+    for name in (
+        *(f"tpr_at_shadow_fpr_{fpr}{end}" for end in ("", "_low", "_high")),
+        f"realised_shadow_fpr_{fpr}",
+        *(f"precision_at_shadow_fpr_{fpr}_prior_{prior}" for prior in ("0.01", "0.1", "0.5")),
+    )
+)
 _CANARY_METRICS = ("advantage", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 ATTACK_COLUMNS = (
     "cell", "attack", "attack_params", "access", "knowledge", "shadows", "queries",
@@ -41,6 +50,8 @@ ATTACK_COLUMNS = (
     "canary_attack",
     *(f"canary_{metric}{end}" for metric in _CANARY_METRICS for end in ("", "_low", "_high")),
     "canary_epsilon_lower", "canary_violates_bound", "canary_status", "canary_reason",
+    *_SHADOW,
+    "winners", "canary_winners",
 )  # fmt: skip
 _ATTACK_COLUMNS = frozenset(ATTACK_COLUMNS)
 
@@ -130,27 +141,34 @@ class Tables:
 
     def _row(self, cell: Cell, row: Row) -> dict[str, Any]:
         status, reason = self._status(row.evaluate)
-        combined = [row]
         result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
+        shown = row
         if status == "done":
             record = self._record(row.evaluate.key)
-            if row.attack is None:
-                numbers = record["combined"] if row.name == "ensemble" else [record["winner"]]
-                combined = [cell.candidate(row, number) for number in numbers]
+            if "winners" in record:
+                won = {of: cell.candidate(row, number) for of, number in record["winners"].items()}
+                shown = won["advantage"]
+                winners = {of: one.label for of, one in won.items()}
+                result["winners"] = json.dumps(winners, sort_keys=True)
             result |= {name: value for name, value in record.items() if name in _ATTACK_COLUMNS}
             result["violates_bound"] = _violates(cell, record)
             reason = "; ".join(record["notes"])
-        result |= self._of_attacks(row, combined)
+        result |= self._of_attacks(cell, row.name, shown)
         return result | {"attack": row.name, "status": status, "reason": reason}
 
-    def _of_attacks(self, row: Row, combined: list[Row]) -> dict[str, Any]:
+    def _of_attacks(self, cell: Cell, name: str, shown: Row) -> dict[str, Any]:
         """Returns the columns about the attacks that a row stands for, where they are known."""
+        combined = [shown]
+        if shown.name == "ensemble":
+            known = shown.evaluate.key in self._board.finished
+            numbers = self._record(shown.evaluate.key)["combined"] if known else []
+            combined = [cell.candidate(shown, number) for number in numbers]
         pairs = [(one.attack, one.scores) for one in combined if one.attack and one.scores]
         if not pairs:
             return {}
         attacks, jobs = zip(*pairs, strict=True)
         return {
-            **_described(row.name, attacks, self._context.grid.models),
+            **_described(name, shown.name, attacks, self._context.grid.models),
             "queries": sum([self._queries(job) for job in jobs]),
             "seconds": sum([job.seconds for job in jobs]),
         }
@@ -183,13 +201,13 @@ class Tables:
 
 
 @lru_cache(maxsize=1000)
-def _described(row: str, attacks: tuple[Attack, ...], models: int) -> dict[str, Any]:
+def _described(row: str, shown: str, attacks: tuple[Attack, ...], models: int) -> dict[str, Any]:
     """Returns what a row says of its attacks, whatever the cell: thousands have the same ones."""
     label, fields = attacks[0].label(), attacks[0].to_json()
+    if shown == "ensemble":
+        label, fields = shown, {"attacks": [attack.label() for attack in attacks]}
     if row == "best":
-        fields = {"attack": attacks[0].name, **fields}
-    elif row == "ensemble":
-        label, fields = "ensemble", {"attacks": [attack.label() for attack in attacks]}
+        fields = {"attack": shown, **fields}
     shadows = [attack.extent.of(models, 1)[0] - 1 for attack in attacks if attack.needs_shadows]
     return {
         "attack_params": json.dumps(fields, sort_keys=True),

@@ -14,7 +14,6 @@ from dpbench.metrics.roc import auc as auc
 from dpbench.metrics.roc import precision_at as precision_at
 from dpbench.metrics.roc import roc as roc
 from dpbench.metrics.roc import tpr_at as tpr_at
-from dpbench.metrics.thresholds import transferred_advantage as transferred_advantage
 
 __all__ = [
     "CalibratedPrecision",
@@ -31,5 +30,4 @@ __all__ = [
     "roc",
     "threshold_for_precision",
     "tpr_at",
-    "transferred_advantage",
 ]

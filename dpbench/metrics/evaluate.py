@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.metrics.example_fpr import margins, rank_margins
-from dpbench.metrics.examples import top_advantage
+from dpbench.metrics.examples import most_exposed, top_advantage
 from dpbench.metrics.intervals import (
     Interval,
+    columns,
     crossed_interval,
     deviations,
     resampling_weights,
@@ -25,15 +26,16 @@ from dpbench.metrics.roc import (
     Roc,
     auc,
     fpr_at,
+    guessed_at,
     precision_at,
     rank,
     resolves,
     roc_of_ranking,
     tpr_at,
 )
-from dpbench.metrics.thresholds import decide, fold_curves
-
-FPRS = (0.01, 0.001)
+from dpbench.metrics.shadow_rates import ShadowRates, shadow_counts, shadow_rates
+from dpbench.metrics.strength import FPRS as FPRS
+from dpbench.metrics.thresholds import Called, best_decisions, decide, fold_curves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +46,12 @@ class Evaluation:
         advantage: TPR - FPR, with thresholds chosen on other models.
         auc: Area under the pooled ROC curve.
         balanced_accuracy: (1 + advantage) / 2.
-        tpr_at_fpr_0_01: Largest TPR with an FPR of at most 1 %; NaN if not resolvable.
+        tpr_at_fpr_0_01: Largest TPR with an FPR of at most 1 %; NaN if not resolvable. The auditor
+            reads it off the reported scores themselves, and so are the next two.
         tpr_at_fpr_0_001: The same at 0.1 %.
-        precision_at_fpr_0_01: TPR / (TPR + FPR) at the vertex of `tpr_at_fpr_0_01`.
+        precision_at_fpr_0_01: TPR / (TPR + FPR) at the point of `tpr_at_fpr_0_01`.
+        shadow_rates: What an adversary reaches, whose thresholds for an FPR of 1 % and 0.1 % come
+            from other models.
         epsilon_lower: 95 % lower bound on epsilon.
         tpr_at_example_fpr_0_01: TPR at thresholds of each example's own, whose FPR is at most 1 %
             over all and 1 / (k + 1) in an example that k other models are without (`margins`); NaN
@@ -63,6 +68,7 @@ class Evaluation:
     tpr_at_fpr_0_01: Interval
     tpr_at_fpr_0_001: Interval
     precision_at_fpr_0_01: float
+    shadow_rates: tuple[ShadowRates, ...]
     epsilon_lower: float
     tpr_at_example_fpr_0_01: Interval
     realised_example_fpr_0_01: float
@@ -72,16 +78,17 @@ class Evaluation:
     def row(self) -> dict[str, float]:
         """Returns the columns of the attacks table."""
         return {
-            **_columns("advantage", self.advantage),
-            **_columns("auc", self.auc),
-            **_columns("balanced_accuracy", self.balanced_accuracy),
-            **_columns("tpr_at_fpr_0.01", self.tpr_at_fpr_0_01),
-            **_columns("tpr_at_fpr_0.001", self.tpr_at_fpr_0_001),
+            **columns("advantage", self.advantage),
+            **columns("auc", self.auc),
+            **columns("balanced_accuracy", self.balanced_accuracy),
+            **columns("tpr_at_fpr_0.01", self.tpr_at_fpr_0_01),
+            **columns("tpr_at_fpr_0.001", self.tpr_at_fpr_0_001),
             "precision_at_fpr_0.01": self.precision_at_fpr_0_01,
             "epsilon_lower": self.epsilon_lower,
-            **_columns("tpr_at_example_fpr_0.01", self.tpr_at_example_fpr_0_01),
+            **columns("tpr_at_example_fpr_0.01", self.tpr_at_example_fpr_0_01),
             "realised_example_fpr_0.01": self.realised_example_fpr_0_01,
-            **_columns("advantage_top_0.01", self.advantage_top_0_01),
+            **columns("advantage_top_0.01", self.advantage_top_0_01),
+            **{name: value for rates in self.shadow_rates for name, value in rates.row().items()},
         }
 
 
@@ -101,13 +108,16 @@ def evaluate(
 
     Advantage and balanced accuracy use, for each model, the threshold that is best on the models of
     the other fold (even or odd) of the source, and pool the decisions of all reported models. AUC
-    and TPR at low FPR come from the pooled ROC curve. See `intervals` for what the intervals cover.
+    and TPR at low FPR come from the pooled ROC curve; `shadow_rates` use thresholds of the other
+    fold. Equal scores are guessed at random. See `intervals` for what the intervals cover.
 
     Args:
         scores: `(M, n)`, higher means more likely a member; infinities are allowed.
         members: `(M, n)` the bits.
-        source_scores: `(M', n)` scores on which thresholds are chosen; by default `scores` (an
-            adaptive attacker). A static attacker tunes on the undefended models.
+        source_scores: `(M', n)` scores on which thresholds and the most exposed examples are
+            chosen; by default `scores`. A static attacker tunes on the undefended models. Where
+            scores use the bits of other models, these must use the bits of their own fold alone
+            (`thresholds`): with the default, a threshold would know the bits that it decides on.
         source_members: Bits of the source; by default `members`.
         delta: The delta at which epsilon is bounded.
         rng: Draws the replicates.
@@ -137,7 +147,8 @@ def evaluate(
     comparable = not uses_other_bits and bool(np.isfinite(scores).all())
     own = rank_margins(margins(scores, members)[some], bits) if comparable else None
     ranking = rank(*source)
-    decisions = decide(scores, everyone, fold_curves(ranking, source[0].shape[1]))
+    curves = fold_curves(ranking, source[0].shape[1])
+    exposed = _exposed(*source, curves)
     if models is not None or source[0] is not scores or source[1] is not members:
         del ranking
         ranking = rank(scores[some], bits)
@@ -145,13 +156,21 @@ def evaluate(
         ranking=ranking,
         pooled=_pooled(ranking),
         own=own,
-        decisions=decisions[some],
+        decisions=decide(scores[some], chosen, curves),
         members=bits,
+        shadow=shadow_counts(scores[some], bits, chosen, curves, FPRS),
     )
     return _evaluation(
         reported,
         _intervals(reported, replicates, rng),
-        top_advantage(decisions, members, models=chosen, rng=rng, replicates=replicates),
+        top_advantage(
+            reported.decisions,
+            bits,
+            models=chosen,
+            exposed=exposed,
+            rng=rng,
+            replicates=replicates,
+        ),
         epsilon_lower(
             reported.ranking,
             examples=scores.shape[1],
@@ -159,6 +178,15 @@ def evaluate(
             uses_other_bits=uses_other_bits,
         ),
     )
+
+
+def _exposed(
+    source: Floats, members: Bools, curves: tuple[Roc, Roc]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the examples that even models, and odd ones, find most exposed, as weights."""
+    decisions = best_decisions(source, curves)
+    even, odd = (most_exposed(decisions[fold::2], members[fold::2]) for fold in (0, 1))
+    return even, odd
 
 
 class _Pooled(NamedTuple):
@@ -170,13 +198,18 @@ class _Pooled(NamedTuple):
 
 
 class _Reported(NamedTuple):
-    """The reported models: scores, and margins over the examples' own; decisions and bits."""
+    """The reported models: scores, and margins over the examples' own; decisions and bits.
+
+    `shadow` counts who is called at the other fold's thresholds, for each FPR; None where that fold
+    cannot resolve it.
+    """
 
     ranking: Ranking
     pooled: _Pooled
     own: tuple[Ranking, Roc] | None
     decisions: Bools
     members: Bools
+    shadow: tuple[Called | None, ...]
 
 
 def _pooled(ranking: Ranking) -> _Pooled:
@@ -184,8 +217,17 @@ def _pooled(ranking: Ranking) -> _Pooled:
     curve = roc_of_ranking(ranking)
     notes = ["constant score"] if curve.thresholds.size == 2 else []
     notes += [f"TPR at FPR {fpr:g} is not resolvable" for fpr in FPRS if not resolves(curve, fpr)]
+    notes += [note for fpr in FPRS if (note := _guessed(curve, fpr))]
     values = (auc(curve), *(tpr_at(curve, fpr) for fpr in FPRS))
     return _Pooled(values, precision_at(curve, FPRS[0]), tuple(notes))
+
+
+def _guessed(curve: Roc, fpr: float) -> str:
+    """Says so where most of a rate is guessed among equal scores."""
+    guesses = guessed_at(curve, fpr)
+    if guesses.share <= 0.5 or curve.thresholds.size == 2:
+        return ""
+    return f"TPR at FPR {fpr:g} is mostly guessed: {guesses.tied} scores tie there"
 
 
 def _evaluation(
@@ -199,6 +241,10 @@ def _evaluation(
         tpr_at_fpr_0_01=intervals[2],
         tpr_at_fpr_0_001=intervals[3],
         precision_at_fpr_0_01=reported.pooled.precision,
+        shadow_rates=tuple(
+            shadow_rates(fpr, counts, reported.members, interval)
+            for fpr, counts, interval in zip(FPRS, reported.shadow, intervals[5:], strict=True)
+        ),
         epsilon_lower=limit,
         tpr_at_example_fpr_0_01=intervals[4],
         realised_example_fpr_0_01=math.nan if own is None else fpr_at(own[1], FPRS[0]),
@@ -208,25 +254,27 @@ def _evaluation(
 
 
 def _intervals(reported: _Reported, replicates: int, rng: np.random.Generator) -> list[Interval]:
-    """Returns advantage, AUC, the pooled TPRs and the TPR at own thresholds, with limits."""
+    """Returns advantage, AUC, the pooled TPRs, the TPR at own thresholds and those at shadows'."""
     decisions, members, own = reported.decisions, reported.members, reported.own
     gap = float(decisions[members].mean() - decisions[~members].mean())
     values = [gap, *reported.pooled.values]
     values.append(math.nan if own is None else tpr_at(own[1], FPRS[0]))
+    positives = np.count_nonzero(members)
+    values += [math.nan if c is None else c.found[0].sum() / positives for c in reported.shadow]
     bins = Bins(reported.ranking)
     spread = [_axis_deviations(bins, reported, axis, replicates, rng) for axis in (0, 1)]
     return [
         Interval(math.nan, math.nan, math.nan)
         if math.isnan(value)
         else crossed_interval(value, *pair, lowest=lowest)
-        for value, *pair, lowest in zip(values, *spread, (-1.0, 0.0, 0.0, 0.0, 0.0), strict=True)
+        for value, *pair, lowest in zip(values, *spread, (-1.0, *[0.0] * 6), strict=True)
     ]
 
 
 def _axis_deviations(
     bins: Bins, reported: _Reported, axis: int, replicates: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Returns deviations `(5, replicates)` of the values of `_intervals`, resampling one axis."""
+    """Returns deviations `(7, replicates)` of the values of `_intervals`, resampling one axis."""
     decisions, members = reported.decisions, reported.members
     count = members.shape[axis]
     weights = resampling_weights(count, replicates, rng)
@@ -235,14 +283,14 @@ def _axis_deviations(
     counts = decided(decisions, members, axis, weights)
     own: Floats = np.zeros(weights.shape[1])
     if reported.own is not None and reported.own[0].order.size:
-        above = Bins(reported.own[0], fine=1.0)
-        own = above.found(index, weights, FPRS[0] * counts.negatives) / counts.positives
-    rows = (counts.advantage, *curves, own)
+        above, sides = Bins(reported.own[0], fine=1.0), (counts.positives, counts.negatives)
+        own = above.found(index, weights, FPRS[0], *sides) / counts.positives
+    shadow = [
+        0 * own if called is None else called.found[axis] @ weights / counts.positives
+        for called in reported.shadow
+    ]
+    rows = (counts.advantage, *curves, own, *shadow)
     return np.stack([deviations(statistic, count) for statistic in rows])
-
-
-def _columns(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _require_scored(scores: Floats, members: Bools) -> None:

@@ -37,8 +37,8 @@ def example_advantage(
     """Returns the advantage on each example, over the models it is in and those it is not in.
 
     Each model is decided at the threshold that is best on the other fold (even or odd) of the
-    source. With 64 models an example's advantage has a standard error of about 0.12: the largest of
-    5000 are mostly luck. `top_advantage` says how exposed they really are.
+    source (see `thresholds`). With 64 models an example's advantage has a standard error of about
+    0.12: the largest of 5000 are mostly luck. `top_advantage` says how exposed they really are.
 
     Args:
         scores: `(M, n)` scores.
@@ -65,39 +65,38 @@ def top_advantage(
     members: Bools,
     *,
     models: NDArray[np.int64],
+    exposed: tuple[NDArray[np.float64], NDArray[np.float64]],
     rng: np.random.Generator,
     replicates: int = 200,
 ) -> Interval:
     """Returns the advantage on the most exposed 1 % of the examples, without a winner's curse.
 
     They are chosen by their advantage on one fold of models (even or odd), and reported on the
-    other, then the other way round, and the mean counts. Examples that tie for the last places
-    share them. The interval covers new models, for the examples that were chosen.
-
-    The folds are independent if the scores of a model do not depend on the bits of the others.
-    Leave-one-out shadows make them weakly dependent: on 64 models that leak nothing, online LiRA
-    gets 0.05 where choosing and reporting on the same models gets 0.34, and other attacks get 0.
+    other, then the other way round, and the mean counts. The choice may depend on no bit of the
+    reported models, so the scores by which examples are chosen must not be calibrated with them:
+    see `thresholds`. The interval covers new models, for the examples that were chosen.
 
     Args:
-        decisions: `(M, n)` who is called a member, at thresholds from other models.
-        members: `(M, n)` bits.
-        models: Numbers of the reported models; examples are chosen on all models of the other fold.
+        decisions: `(m, n)` who is called a member, at thresholds from the other fold.
+        members: `(m, n)` bits.
+        models: `(m,)` numbers of the reported models.
+        exposed: `(n,)` weights of the examples that fold 0, and fold 1, finds most exposed
+            (`most_exposed`).
         rng: Draws the replicates.
         replicates: Bootstrap replicates of the models of a fold.
     """
     values, spreads = [], []
     for fold in np.unique(models % 2):
-        chosen = _most_exposed(decisions[1 - fold :: 2], members[1 - fold :: 2])
-        examples, rows = np.flatnonzero(chosen), models[models % 2 == fold]
-        weights = resampling_weights(rows.size, replicates, rng)
+        chosen = exposed[1 - fold]
+        examples, rows = np.flatnonzero(chosen), np.flatnonzero(models % 2 == fold)
         called, bits = decisions[np.ix_(rows, examples)], members[np.ix_(rows, examples)]
-        found, positives, wrong, negatives = (
-            (cells @ chosen[examples]) @ weights
-            for cells in (called & bits, bits, called & ~bits, ~bits)
-        )
-        if min(positives[0], negatives[0]) == 0:
+        if bits.all() or not bits.any():
             return Interval(math.nan, math.nan, math.nan)
-        gap = _ratio(found, positives) - _ratio(wrong, negatives)
+        weights = resampling_weights(rows.size, replicates, rng)
+        found, positives, named, negatives = (
+            (cells @ chosen[examples]) @ weights for cells in (called & bits, bits, called, ~bits)
+        )
+        gap = _ratio(found, positives) - _ratio(named - found, negatives)
         values.append(float(gap[0]))
         spreads.append(deviations(gap, rows.size))
     share = 1 / len(values)
@@ -105,8 +104,11 @@ def top_advantage(
     return crossed_interval(share * sum(values), both[0], both[1], lowest=-1.0)
 
 
-def _most_exposed(decisions: Bools, members: Bools) -> NDArray[np.float64]:
-    """Returns `(n,)` weights of the most exposed examples; they sum to their number."""
+def most_exposed(decisions: Bools, members: Bools) -> NDArray[np.float64]:
+    """Returns `(n,)` weights of the most exposed examples; they sum to their number.
+
+    Examples that tie for the last places share them.
+    """
     inside, outside = np.count_nonzero(members, axis=0), np.count_nonzero(~members, axis=0)
     found = np.count_nonzero(decisions & members, axis=0)
     wrong = np.count_nonzero(decisions & ~members, axis=0)

@@ -34,6 +34,11 @@ class Interval(NamedTuple):
     high: float
 
 
+def columns(name: str, value: Interval) -> dict[str, float]:
+    """Returns the three columns of a number with limits."""
+    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
 def resampling_weights(units: int, replicates: int, rng: np.random.Generator) -> Weights:
     """Returns `(units, 1 + replicates)` counts of how often each replicate draws each unit.
 

@@ -20,7 +20,11 @@ from dpbench.metrics.intervals import (
 )
 from dpbench.metrics.replicates import Bins, decided, units
 from dpbench.metrics.roc import Bools, Floats, rank
+from dpbench.metrics.strength import FPRS
 from dpbench.metrics.thresholds import decide, fold_curves
+
+PAIRED = ("advantage", "auc", *(f"tpr_at_fpr_{fpr:g}" for fpr in FPRS))
+"""Metrics whose differences can be paired."""
 
 
 class Draws(NamedTuple):
@@ -89,7 +93,8 @@ class Resampling:
             scores: `(M, n)`.
             members: `(M, n)`.
             models: Numbers of the models that count.
-            source: `(M, n)` scores on which the thresholds are chosen; None takes `scores`.
+            source: `(M, n)` scores on which the thresholds are chosen, which must not know the bits
+                of the models that count (`thresholds`); None takes `scores`.
         """
         curves = fold_curves(rank(scores if source is None else source, members), scores.shape[1])
         decisions, bits = decide(scores[models], models, curves), members[models]
@@ -115,6 +120,28 @@ class Resampling:
             for axis, weights in enumerate((self._models[models], self._examples))
         ]
         return [Draws(*values) for values in zip(*axes, strict=True)]
+
+    def metric(
+        self,
+        name: str,
+        scores: Floats,
+        members: Bools,
+        models: NDArray[np.int64] | None = None,
+        source: Floats | None = None,
+    ) -> Draws:
+        """Returns one of the metrics that can be paired (`PAIRED`), of some models or of all.
+
+        Args:
+            name: The metric.
+            scores: `(M, n)`.
+            members: `(M, n)`.
+            models: Numbers of the models that count.
+            source: `(M, n)` scores on which the thresholds of the advantage are chosen.
+        """
+        some = np.arange(len(scores)) if models is None else models
+        if name == "advantage":
+            return self.advantage(scores, members, some, source)
+        return self.curve(scores, members, some, FPRS)[PAIRED.index(name) - 1]
 
     def top_precision(self, scores: Floats, members: Bools, share: float) -> Draws:
         """Returns what part of the highest scores of all models are members'.
@@ -154,6 +181,26 @@ def interval(
     """
     spread = deviations(draws.models, models), deviations(draws.examples, examples)
     return crossed_interval(draws.value, *spread, lowest=lowest, highest=highest)
+
+
+def standard_error(draws: Draws, *, models: int, examples: int) -> float:
+    """Returns the standard error of a statistic over new models and new examples.
+
+    Args:
+        draws: The statistic and its replicates.
+        models: How many models were resampled.
+        examples: How many examples were resampled.
+    """
+    return float(
+        np.hypot(deviations(draws.models, models).std(), deviations(draws.examples, examples).std())
+    )
+
+
+def resolvable(metric: str, members: Bools) -> bool:
+    """Tells whether bits `(m, n)` are enough for a metric: 1 / FPR non-members, some members."""
+    outside = np.count_nonzero(~members)
+    least = next((1 / fpr for fpr in FPRS if metric == f"tpr_at_fpr_{fpr:g}"), 1.0)
+    return bool(outside >= least - 1e-9 and outside < members.size)
 
 
 def simultaneous(family: Sequence[Draws], *, models: int, examples: int) -> tuple[Interval, ...]:

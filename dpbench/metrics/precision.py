@@ -52,6 +52,7 @@ def calibrated_precision(
     members: Bools,
     *,
     precision: float,
+    source: Floats | None = None,
     rng: np.random.Generator,
     replicates: int = 1000,
 ) -> CalibratedPrecision:
@@ -64,6 +65,8 @@ def calibrated_precision(
         scores: `(M, n)`, higher means member.
         members: `(M, n)` bits.
         precision: The level wanted, above 1/2 and at most 1.
+        source: `(M, n)` scores of the same models on which thresholds are calibrated; by default
+            `scores`. They must know no bit of the other fold (`thresholds`).
         rng: Draws the replicates.
         replicates: Bootstrap replicates for models, and as many for examples.
 
@@ -75,7 +78,8 @@ def calibrated_precision(
         raise ValueError(f"precision must be above 0.5 and at most 1, not {precision}")
     if len(scores) < 2:
         raise ValueError("a threshold is calibrated on other models: there is only one")
-    curves = fold_curves(rank(scores, members), scores.shape[1])
+    known = scores if source is None else source
+    curves = fold_curves(rank(known, members), scores.shape[1])
     if any(min(curve.positives, curve.negatives) == 0 for curve in curves):
         raise ValueError("a fold has only members or only non-members")
     even, odd = (threshold_for_precision(curve, precision) for curve in curves)

@@ -25,7 +25,8 @@ class Bins:
     """Sorted scores cut at positions that never separate equal scores.
 
     In the fine range a bin begins with a non-member and holds the members that follow it, so that
-    its end is the best vertex with that many false positives, whatever the weights.
+    its end is the best vertex with that many false positives, whatever the weights. Equal scores of
+    members and non-members are a bin of their own, whose share that is called members is guessed.
 
     Args:
         ranking: At least one score.
@@ -34,7 +35,7 @@ class Bins:
 
     def __init__(self, ranking: Ranking, *, fine: float = _FINE_FPR) -> None:
         self._ranking = ranking
-        starts = _bin_starts(ranking, fine)
+        starts, self._tied = _bin_starts(ranking, fine)
         self._edges = np.append(starts, ranking.scores.size)
         self._member_edges = counts_before(ranking.members)[self._edges]
 
@@ -56,21 +57,31 @@ class Bins:
         above = np.vstack([fp[:1] / 2, (fp[1:] + fp[:-1]) / 2]) / negatives
         area = 1 - np.einsum("br,br->r", tp, above) / positives
         np.cumsum(tp, axis=0, out=tp)
-        found = [_found(tp, fp, fpr * negatives) / positives for fpr in fprs]
+        found = [_found(tp, fp, fpr * negatives, self._tied) / positives for fpr in fprs]
         return np.asarray([area, *found], dtype=np.float64)
 
-    def found(self, units: Counts, weights: Weights, allowed: NDArray[np.floating]) -> Weights:
-        """Returns how many members R weighted samples find, `(R,)`, at so many false positives.
+    def found(
+        self,
+        units: Counts,
+        weights: Weights,
+        fpr: float,
+        positives: NDArray[np.floating],
+        negatives: NDArray[np.floating],
+    ) -> Weights:
+        """Returns how many members R weighted samples find, `(R,)`, at a false positive rate.
 
         Args:
-            units: As in `statistics`. The ranking may lack low scores, whose units do not matter.
+            units: As in `statistics`. The ranking may lack the lowest scores, if these are equal.
             weights: As in `statistics`.
-            allowed: `(R,)` the most false positives.
+            fpr: The false positive rate.
+            positives: `(R,)` all members of each sample.
+            negatives: `(R,)` all non-members of each sample.
         """
         tp, fp = self._both(units, weights)
         for counts in (tp, fp):
             np.cumsum(counts, axis=0, out=counts)
-        return _found(tp, fp, allowed)
+        tp, fp = (np.vstack([c, a]) for c, a in ((tp, positives), (fp, negatives)))
+        return _found(tp, fp, fpr * negatives, np.append(self._tied, True))
 
     def _both(self, units: Counts, weights: Weights) -> tuple[Weights, Weights]:
         """Returns the members and the non-members in each bin, `(bins, R)`."""
@@ -121,14 +132,26 @@ def decided(
     return Decided(found, np.maximum(positives, 1), wrong, np.maximum(negatives, 1))
 
 
-def _found(tp: Weights, fp: Weights, allowed: NDArray[np.floating]) -> Weights:
-    """Returns the members above the last bin whose false positives are allowed; from sums."""
+def _found(
+    tp: Weights, fp: Weights, allowed: NDArray[np.floating], tied: NDArray[np.bool_]
+) -> Weights:
+    """Returns the members above the last bin whose false positives are allowed; from sums.
+
+    Of the bin after it, if its scores tie, as many are guessed as false positives are left.
+    """
     passed = np.count_nonzero(fp <= allowed * (1 + 1e-6), axis=0)
-    found: Weights = np.where(passed > 0, tp[passed - 1, np.arange(tp.shape[1])], 0)
-    return found
+    last, following = passed - 1, np.minimum(passed, len(tied) - 1)
+    samples = np.arange(tp.shape[1])
+    found, wrong = (np.where(passed > 0, sums[last, samples], 0) for sums in (tp, fp))
+    more, worse = tp[following, samples] - found, fp[following, samples] - wrong
+    guesses = tied[following] & (passed < len(tied)) & (worse > 0)
+    share = np.divide(allowed - wrong, worse, out=np.zeros(worse.shape), where=guesses)
+    total: Weights = found + np.where(guesses, np.clip(share, 0, 1) * more, 0)
+    return total
 
 
-def _bin_starts(ranking: Ranking, fine_fpr: float) -> Counts:
+def _bin_starts(ranking: Ranking, fine_fpr: float) -> tuple[Counts, NDArray[np.bool_]]:
+    """Returns where bins start, and which hold nothing but equal scores of both kinds."""
     groups = first_of_equals(ranking.scores)
     outsiders = counts_before(~ranking.members)
     total = int(outsiders[-1])
@@ -144,5 +167,13 @@ def _bin_starts(ranking: Ranking, fine_fpr: float) -> Counts:
     after = np.append(before[1 : stop + 1], total)[:stop]
     opens[:stop] = (after - 1) // stride > (before[:stop] - 1) // stride
     opens[0] = True
+    # Groups of several scores with members and non-members, up to the first below the fine range.
+    ends = np.append(groups[1 : stop + 1], ranking.scores.size)[:stop]
+    wrong = after - before[:stop]
+    mixed = np.flatnonzero((wrong > 0) & (ends - groups[:stop] > wrong))
+    opens[mixed] = True
+    opens[np.minimum(mixed + 1, opens.size - 1)] = True
+    tied = np.zeros(opens.size, dtype=np.bool_)
+    tied[mixed] = True
     starts: Counts = groups[opens]
-    return starts
+    return starts, tied[opens]

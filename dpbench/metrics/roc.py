@@ -1,5 +1,11 @@
-"""ROC curves from counts: equal scores are one vertex, and nothing is interpolated."""
+"""ROC curves from counts: equal scores are one vertex, and a vertex joins the next by a chord.
 
+An adversary who wants a false positive rate that falls among equal scores guesses at random which
+of them are members. In expectation this reaches every point of the chord (Fawcett 2006, section 6),
+so rates between two vertices are read on it. Scores without ties are not affected.
+"""
+
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +59,18 @@ class Roc(NamedTuple):
     def negatives(self) -> int:
         """Number of non-member scores."""
         return int(self.fp[-1])
+
+
+class Guessed(NamedTuple):
+    """How far a rate rests on guesses.
+
+    Attributes:
+        tied: How many equal scores the guesses are made among; 0 where none are made.
+        share: What part of the false positives are such guesses.
+    """
+
+    tied: int
+    share: float
 
 
 def rank(scores: Floats, members: Bools) -> Ranking:
@@ -111,30 +129,29 @@ def resolves(curve: Roc, fpr: float) -> bool:
 
 
 def tpr_at(curve: Roc, fpr: float) -> float:
-    """Returns the largest TPR over vertices whose FPR is at most `fpr`; NaN if not resolvable."""
-    if not resolves(curve, fpr):
-        return float("nan")
-    return float(curve.tp[_vertex(curve, fpr)] / curve.positives)
+    """Returns the largest TPR with an FPR of at most `fpr`; NaN if not resolvable."""
+    return _point(curve, fpr).found / curve.positives
 
 
 def fpr_at(curve: Roc, fpr: float) -> float:
-    """Returns the FPR at the vertex of `tpr_at`, less than `fpr` where scores tie; NaN likewise."""
-    if not resolves(curve, fpr):
-        return float("nan")
-    return float(curve.fp[_vertex(curve, fpr)] / curve.negatives)
+    """Returns the FPR of `tpr_at`: `fpr`, up to one non-member; NaN likewise."""
+    return _point(curve, fpr).wrong / curve.negatives
 
 
 def precision_at(curve: Roc, fpr: float) -> float:
-    """Returns TPR / (TPR + FPR) at the vertex of `tpr_at`: the precision when half are members.
+    """Returns TPR / (TPR + FPR) at the point of `tpr_at`: the precision when half are members.
 
-    NaN if the FPR is not resolvable, or if nobody scores above that vertex.
+    NaN if the FPR is not resolvable, or if nobody is called a member there.
     """
-    if not resolves(curve, fpr):
-        return float("nan")
-    vertex = _vertex(curve, fpr)
-    found = curve.tp[vertex] / curve.positives
-    wrong = curve.fp[vertex] / curve.negatives
-    return float(found / (found + wrong)) if found + wrong > 0 else float("nan")
+    point = _point(curve, fpr)
+    found, wrong = point.found / curve.positives, point.wrong / curve.negatives
+    return found / (found + wrong) if found + wrong > 0 else math.nan
+
+
+def guessed_at(curve: Roc, fpr: float) -> Guessed:
+    """Returns how far the rates at `fpr` rest on guesses among equal scores."""
+    point = _point(curve, fpr)
+    return Guessed(point.tied, point.guessed / point.wrong if point.wrong > 0 else 0.0)
 
 
 def allowed(curve: Roc, fpr: float) -> int:
@@ -142,7 +159,32 @@ def allowed(curve: Roc, fpr: float) -> int:
     return int(np.floor(fpr * curve.negatives + 1e-9))
 
 
-def _vertex(curve: Roc, fpr: float) -> int:
+def vertex_at(curve: Roc, fpr: float) -> int:
+    """Returns the last vertex whose FPR is at most `fpr`."""
     # Of the counts' own type, or all of them are copied to the wider one.
     most = curve.fp.dtype.type(allowed(curve, fpr))
     return int(np.searchsorted(curve.fp, most, side="right")) - 1
+
+
+class _Point(NamedTuple):
+    """A point on a curve, in counts; `guessed` of the `wrong` are guesses among `tied` scores."""
+
+    found: float
+    wrong: float
+    tied: int
+    guessed: float
+
+
+def _point(curve: Roc, fpr: float) -> _Point:
+    if not resolves(curve, fpr):
+        return _Point(math.nan, math.nan, 0, 0.0)
+    vertex = vertex_at(curve, fpr)
+    tp, fp = int(curve.tp[vertex]), int(curve.fp[vertex])
+    if vertex + 1 == curve.tp.size:
+        return _Point(tp, fp, 0, 0.0)
+    found, wrong = int(curve.tp[vertex + 1]) - tp, int(curve.fp[vertex + 1]) - fp
+    # Without a member among them, the next scores add nothing but false positives.
+    if found == 0:
+        return _Point(tp, fp, 0, 0.0)
+    guessed = max(fpr * curve.negatives, allowed(curve, fpr)) - fp
+    return _Point(tp + found * guessed / wrong, fp + guessed, found + wrong, guessed)

@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpbench.errors import UserError
-from dpbench.grid.evaluate_job import EvaluateJob
+from dpbench.grid.evidence import Evidence
 from dpbench.grid.run import Run
 from dpbench.metrics import Interval
 from dpbench.metrics.paired import Draws, Resampling, combine, interval
@@ -46,8 +45,8 @@ class Numbers:
         if measure.metric in _CELL_METRICS:
             members = self._run.context.on(measure.track).challenge_members
             return len(members), members.shape[1]
-        scores, _ = self._scores(measure)
-        return scores.shape[0], scores.shape[1]
+        models, examples = self._evidence(measure).scores.shape
+        return models, examples
 
     def _draws(
         self, measure: Measure, extent: tuple[int, int] | None = None
@@ -63,12 +62,13 @@ class Numbers:
         )
         if measure.metric in _CELL_METRICS:
             return self._accuracy(measure, models, resampling), (models, examples)
-        scores, members = self._scores(measure)
-        scores, members = scores[:models, :examples], members[:models, :examples]
+        evidence = self._evidence(measure)
+        scores = evidence.scores[:models, :examples]
+        members = context.challenge_members[:models, :examples]
         rows = np.arange(models)
         match measure.metric:
             case "advantage" | "balanced_accuracy":
-                source = self._source(measure)[:models, :examples]
+                source = evidence.source[:models, :examples]
                 draws = resampling.advantage(scores, members, rows, source)
                 if measure.metric == "balanced_accuracy":
                     draws = combine(lambda a: (1 + a) / 2, draws)
@@ -96,19 +96,9 @@ class Numbers:
             return Draws(value, value)
         return resampling.accuracy(context.correct(cell.observe.key)[:models])
 
-    def _scores(self, measure: Measure) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    def _evidence(self, measure: Measure) -> Evidence:
         if measure.attack is None:
             raise UserError(f"{measure.metric} of {measure.cell}: which attack?")
-        return self._run.scores(
+        return self._run.evidence(
             measure.cell, measure.attack, measure.knowledge, track=measure.track
         )
-
-    def _source(self, measure: Measure) -> NDArray[np.floating]:
-        """Returns the scores that the attack's thresholds come from: its own shadows'."""
-        for row in self._run.cell(measure.cell, measure.track).rows:
-            if row.attack is None or not isinstance(row.evaluate, EvaluateJob):
-                continue
-            if (row.attack.label(), row.knowledge) == (measure.attack, measure.knowledge):
-                context = self._run.context.on(measure.track)
-                return context.store.array(row.evaluate.source, "scores")
-        return self._scores(measure)[0]

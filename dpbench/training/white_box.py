@@ -148,7 +148,8 @@ class TrainedModels:
         inputs: `(n, *shape)` challenge points.
         labels: `(n,)` int64, their true labels.
         n_classes: Number of classes C.
-        seed: The grid's seed, from which model m = 0..M-1 was initialised.
+        seed: The grid's seed, from which each model was initialised by its number.
+        numbers: The models' numbers; None stands for 0..M-1.
         reference: `(r, *shape)` public points; None stands for none.
         device: Torch device name.
     """
@@ -159,6 +160,7 @@ class TrainedModels:
     labels: Tensor
     n_classes: int
     seed: int
+    numbers: tuple[int, ...] | None = None
     reference: Tensor | None = None
     device: str = "cpu"
 
@@ -173,7 +175,7 @@ class TrainedModels:
 
     def initial_weights(self) -> NDArray[np.floating]:
         """Returns the weights `(M, p)` float32 from which training started."""
-        models = range(len(next(iter(self.trained.values()))))
+        models = self.numbers or range(len(next(iter(self.trained.values()))))
         start = initial_weights(
             self.architecture,
             models,

@@ -1,0 +1,83 @@
+"""What an attack found on a cell, and the numbers that follow from it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpbench.grid.job import Context
+from dpbench.metrics import evaluate
+from dpbench.metrics.strength import strengths
+from dpbench.seeds import rng_for
+
+Floats = NDArray[np.floating]
+
+# Which models select the strongest attack and which report it (metrics fold m % 2).
+SELECT, REPORT = 0, 1
+
+
+class Evidence(NamedTuple):
+    """An attack's scores, `(m, k)` each, of the first models and points of a cell.
+
+    The last two use the shadows of each model's own fold (even or odd) alone, so that what one fold
+    teaches depends on no bit of the other.
+
+    Attributes:
+        scores: Of the targets, with all other models as shadows.
+        selection: Of the targets: attacks compete by them on the models that select.
+        source: Of the models that the adversary knows, where thresholds are chosen.
+        uses_other_bits: A score uses other bits: those of the shadows, or of other points.
+        notes: What a reader must know of these scores.
+    """
+
+    scores: Floats
+    selection: Floats
+    source: Floats
+    uses_other_bits: bool
+    notes: tuple[str, ...] = ()
+
+
+def evaluation(
+    context: Context, evidence: Evidence, *, delta: float, models: NDArray[np.int64] | None = None
+) -> dict[str, Any]:
+    """Returns the numbers of a row, on some models or on all.
+
+    Args:
+        context: The run.
+        evidence: The scores.
+        delta: Delta of the cell's claim.
+        models: Numbers of the models to report.
+    """
+    members = context.bits_of(evidence.scores)
+    result = evaluate(
+        evidence.scores,
+        members,
+        source_scores=evidence.source,
+        source_members=members,
+        delta=delta,
+        uses_other_bits=evidence.uses_other_bits,
+        rng=rng_for(context.grid.seed, "bootstrap"),
+        models=models,
+    )
+    return {**result.row(), "notes": [*evidence.notes, *result.notes]}
+
+
+def selection_strengths(
+    context: Context, evidence: Evidence, *, delta: float, extent: tuple[int, int] | None = None
+) -> dict[str, float]:
+    """Returns how strong an attack is, by metric, on the models that select.
+
+    Args:
+        context: The run.
+        evidence: The scores.
+        delta: Delta of the cell's claim.
+        extent: How many of the models and points count; by default all that have scores.
+    """
+    models, points = extent or evidence.selection.shape
+    some = np.s_[SELECT:models:2, :points]
+    return strengths(
+        evidence.selection[some],
+        context.bits_of(evidence.selection)[some],
+        delta=delta,
+        uses_other_bits=evidence.uses_other_bits,
+    )
