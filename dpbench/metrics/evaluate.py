@@ -260,7 +260,9 @@ def _intervals(reported: _Reported, replicates: int, rng: np.random.Generator) -
     values = [gap, *reported.pooled.values]
     values.append(math.nan if own is None else tpr_at(own[1], FPRS[0]))
     positives = np.count_nonzero(members)
-    values += [math.nan if c is None else c.found[0].sum() / positives for c in reported.shadow]
+    values += [
+        math.nan if c is None else float(c.found[0].sum() / positives) for c in reported.shadow
+    ]
     bins = Bins(reported.ranking)
     spread = [_axis_deviations(bins, reported, axis, replicates, rng) for axis in (0, 1)]
     return [

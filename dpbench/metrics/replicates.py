@@ -151,7 +151,7 @@ def _found(
 
 
 def _bin_starts(ranking: Ranking, fine_fpr: float) -> tuple[Counts, NDArray[np.bool_]]:
-    """Returns where bins start, and which hold nothing but equal scores of both kinds."""
+    """Returns where bins start, and which are read on the chord: those of equal scores."""
     groups = first_of_equals(ranking.scores)
     outsiders = counts_before(~ranking.members)
     total = int(outsiders[-1])
@@ -173,7 +173,10 @@ def _bin_starts(ranking: Ranking, fine_fpr: float) -> tuple[Counts, NDArray[np.b
     mixed = np.flatnonzero((wrong > 0) & (ends - groups[:stop] > wrong))
     opens[mixed] = True
     opens[np.minimum(mixed + 1, opens.size - 1)] = True
-    tied = np.zeros(opens.size, dtype=np.bool_)
+    # A resample of few units may look for its threshold among the coarse bins: these hold several
+    # groups, and the chord between their ends is as near as a curve in bins can be.
+    tied = np.ones(opens.size, dtype=np.bool_)
+    tied[:stop] = False
     tied[mixed] = True
     starts: Counts = groups[opens]
     return starts, tied[opens]

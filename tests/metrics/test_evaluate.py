@@ -24,6 +24,19 @@ COLUMNS = [
     "advantage_top_0.01",
     "advantage_top_0.01_low",
     "advantage_top_0.01_high",
+    *(
+        name.format(fpr)
+        for fpr in ("0.01", "0.001")
+        for name in (
+            "tpr_at_shadow_fpr_{}",
+            "tpr_at_shadow_fpr_{}_low",
+            "tpr_at_shadow_fpr_{}_high",
+            "realised_shadow_fpr_{}",
+            "precision_at_shadow_fpr_{}_prior_0.01",
+            "precision_at_shadow_fpr_{}_prior_0.1",
+            "precision_at_shadow_fpr_{}_prior_0.5",
+        )
+    ),
 ]
 
 

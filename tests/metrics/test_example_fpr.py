@@ -150,7 +150,8 @@ def test_labels_alone_have_few_false_positives_to_spend():
     hard = np.arange(1000) < 300
     right = rng.random(members.shape) < np.where(hard, np.where(members, 0.8, 0.001), 0.9)
     tpr, fpr = rates(right.astype(float), members)
-    assert fpr <= 0.003
+    # Few stand out: the rest of the 1 % is guessed, and finds as few members as others.
+    assert fpr == pytest.approx(0.01)
     assert tpr == pytest.approx(0.3 * 0.8, abs=0.03)
 
 
@@ -186,8 +187,8 @@ def test_nobody_stands_out_of_constant_scores():
     found = evaluate(
         np.zeros(members.shape), members, rng=np.random.default_rng(0), uses_other_bits=False
     )
-    assert found.tpr_at_example_fpr_0_01 == (0, 0, 0)
-    assert found.realised_example_fpr_0_01 == 0
+    assert found.tpr_at_example_fpr_0_01 == pytest.approx((0.01, 0.01, 0.01))
+    assert found.realised_example_fpr_0_01 == pytest.approx(0.01)
 
 
 def test_the_interval_against_resampled_margins():
