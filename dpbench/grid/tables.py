@@ -145,12 +145,12 @@ class Tables:
         shown = row
         if status == "done":
             record = self._record(row.evaluate.key)
-            if "winners" in record:
+            result |= {name: value for name, value in record.items() if name in _ATTACK_COLUMNS}
+            if row.name == "best":
                 won = {of: cell.candidate(row, number) for of, number in record["winners"].items()}
                 shown = won["advantage"]
                 winners = {of: one.label for of, one in won.items()}
                 result["winners"] = json.dumps(winners, sort_keys=True)
-            result |= {name: value for name, value in record.items() if name in _ATTACK_COLUMNS}
             result["violates_bound"] = _violates(cell, record)
             reason = "; ".join(record["notes"])
         result |= self._of_attacks(cell, row.name, shown)
