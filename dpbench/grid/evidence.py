@@ -62,22 +62,14 @@ def evaluation(
     return {**result.row(), "notes": [*evidence.notes, *result.notes]}
 
 
-def selection_strengths(
-    context: Context, evidence: Evidence, *, delta: float, extent: tuple[int, int] | None = None
-) -> dict[str, float]:
-    """Returns how strong an attack is, by metric, on the models that select.
-
-    Args:
-        context: The run.
-        evidence: The scores.
-        delta: Delta of the cell's claim.
-        extent: How many of the models and points count; by default all that have scores.
-    """
-    models, points = extent or evidence.selection.shape
-    some = np.s_[SELECT:models:2, :points]
+def selection_strengths(context: Context, evidence: Evidence, *, delta: float) -> dict[str, float]:
+    """Returns how strong an attack is, by metric, on the models that select."""
+    some = np.s_[SELECT::2]
+    same = evidence.source is evidence.selection
     return strengths(
         evidence.selection[some],
         context.bits_of(evidence.selection)[some],
+        source=None if same else evidence.source[some],
         delta=delta,
         uses_other_bits=evidence.uses_other_bits,
     )

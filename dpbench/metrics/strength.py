@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dpbench.metrics.example_fpr import margins, rank_margins
 from dpbench.metrics.examples import most_exposed
 from dpbench.metrics.lower_bound import epsilon_lower
-from dpbench.metrics.roc import Bools, Floats, Roc, auc, rank, roc_of_ranking, tpr_at
+from dpbench.metrics.roc import Bools, Floats, auc, rank, roc, roc_of_ranking, tpr_at
 from dpbench.metrics.thresholds import best_threshold
 
 FPRS = (0.01, 0.001)
@@ -58,18 +58,21 @@ def strengths(
     scores: Floats,
     members: Bools,
     *,
+    source: Floats | None = None,
     metrics: Collection[str] = METRICS,
     delta: float = 0.0,
     uses_other_bits: bool = True,
 ) -> dict[str, float]:
     """Returns how strong an attack is by each metric; NaN where the metric cannot be told.
 
-    Advantage and AUC are those of the best threshold for these models, so that attacks compare by
-    what one threshold can do for them all.
+    The advantage is that of one threshold for all models, which is best for the source: an attacker
+    whose threshold comes from undefended models is as strong as it carries over.
 
     Args:
         scores: `(m, n)` scores of the choosing models, which have shadows only among themselves.
         members: `(m, n)` their bits.
+        source: `(m, n)` scores of the models that the adversary knows, which have these bits, too;
+            by default `scores`.
         metrics: Which metrics are wanted.
         delta: The delta at which epsilon is bounded.
         uses_other_bits: Whether a model's scores may depend on the bits of the others.
@@ -77,22 +80,19 @@ def strengths(
     ranking = rank(scores, members)
     curve = roc_of_ranking(ranking)
     examples = scores.shape[1]
+    known = curve if source is None or source is scores else roc(source, members)
+    decisions = scores >= best_threshold(known)
     measures: dict[str, Callable[[], float]] = {
-        "advantage": lambda: largest_gap(curve),
+        "advantage": lambda: float(decisions[members].mean() - decisions[~members].mean()),
         "auc": lambda: auc(curve),
         **{f"tpr_at_fpr_{fpr:g}": partial(tpr_at, curve, fpr) for fpr in FPRS},
         "epsilon_lower": lambda: epsilon_lower(
             ranking, examples=examples, delta=delta, uses_other_bits=uses_other_bits
         ),
         "tpr_at_example_fpr_0.01": lambda: _own_tpr(scores, members, uses_other_bits),
-        "advantage_top_0.01": lambda: _top(scores, members, curve),
+        "advantage_top_0.01": lambda: _top(decisions, members),
     }
     return {metric: measures[metric]() for metric in metrics}
-
-
-def largest_gap(curve: Roc) -> float:
-    """Returns the largest TPR - FPR of a curve."""
-    return float(np.max(curve.tp / curve.positives - curve.fp / curve.negatives))
 
 
 def _own_tpr(scores: Floats, members: Bools, uses_other_bits: bool) -> float:
@@ -101,12 +101,11 @@ def _own_tpr(scores: Floats, members: Bools, uses_other_bits: bool) -> float:
     return tpr_at(rank_margins(margins(scores, members), members)[1], FPRS[0])
 
 
-def _top(scores: Floats, members: Bools, curve: Roc) -> float:
+def _top(decisions: Bools, members: Bools) -> float:
     """Returns the advantage on the examples that one half of these models finds most exposed.
 
     It is measured on the other half, both ways; on the same models it would be mostly luck.
     """
-    decisions = scores >= best_threshold(curve)
     values = []
     for half in (0, 1):
         chosen = most_exposed(decisions[1 - half :: 2], members[1 - half :: 2])

@@ -67,3 +67,11 @@ def test_every_number_of_a_row_is_of_one_winner():
     assert chosen_by("realised_example_fpr_0.01") == "tpr_at_example_fpr_0.01"
     assert chosen_by("balanced_accuracy_high") == "advantage"
     assert chosen_by("seconds") is None
+
+
+def test_a_threshold_that_does_not_carry_over_makes_an_attack_weak():
+    scores, members = game()
+    assert strengths(scores, members, source=scores + 10)["advantage"] == 0
+    half = strengths(scores, members, source=scores + 0.7)["advantage"]
+    assert 0 < half < strengths(scores, members)["advantage"]
+    assert strengths(scores, members, source=scores + 10)["auc"] == auc(roc(scores, members))
