@@ -17,6 +17,7 @@ from dpbench.attacks.base_attack import Base as Base
 from dpbench.attacks.bavaria import Bavaria as Bavaria
 from dpbench.attacks.bayes_wb import BayesWb as BayesWb
 from dpbench.attacks.boundary_distance import BoundaryDistance as BoundaryDistance
+from dpbench.attacks.boundary_lira import BoundaryLira as BoundaryLira
 from dpbench.attacks.combined import Combined as Combined
 from dpbench.attacks.entropy import Entropy as Entropy
 from dpbench.attacks.gap import Gap as Gap
@@ -35,6 +36,7 @@ from dpbench.attacks.merlin import Merlin as Merlin
 from dpbench.attacks.modified_entropy import ModifiedEntropy as ModifiedEntropy
 from dpbench.attacks.morgan import Morgan as Morgan
 from dpbench.attacks.nasr import Nasr as Nasr
+from dpbench.attacks.noise_lira import NoiseLira as NoiseLira
 from dpbench.attacks.noise_robustness import NoiseRobustness as NoiseRobustness
 from dpbench.attacks.outlier import Outlier as Outlier
 from dpbench.attacks.privacy_risk_score import PrivacyRiskScore as PrivacyRiskScore
@@ -60,6 +62,7 @@ __all__ = [
     "Bavaria",
     "BayesWb",
     "BoundaryDistance",
+    "BoundaryLira",
     "Combined",
     "Entropy",
     "Gap",
@@ -77,6 +80,7 @@ __all__ = [
     "ModifiedEntropy",
     "Morgan",
     "Nasr",
+    "NoiseLira",
     "NoiseRobustness",
     "NotApplicable",
     "Oracle",

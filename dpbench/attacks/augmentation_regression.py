@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dpbench.attacks.augmented import augmented
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.attacks.correctness import right_targets_and_shadows
 from dpbench.attacks.noise_robustness import perturbed
 from dpbench.attacks.pattern_regression import MOST_BITS, left_out_log_odds
 from dpbench.component import register
@@ -55,15 +56,9 @@ class AugmentationRegression(Attack):
         """
         if len(view.members) < 2:
             raise NotApplicable("there is only one model, hence no shadow")
-        observed, shadows = [], []
-        for inputs in self._views(view):
-            observed.append(view.target.predictions(inputs) == view.labels)
-            shadows.append(
-                observed[-1]
-                if view.shadows is view.target
-                else view.shadows.predictions(inputs) == view.labels
-            )
-        return left_out_log_odds(np.stack(observed, -1), np.stack(shadows, -1), view.members)
+        asked = [right_targets_and_shadows(view, inputs) for inputs in self._views(view)]
+        observed, shadows = (np.stack(bits, -1) for bits in zip(*asked, strict=True))
+        return left_out_log_odds(observed, shadows, view.members)
 
     def _views(self, view: View) -> Iterator[Floats | None]:
         """Yields the views; None is the points themselves."""

@@ -13,6 +13,9 @@ differ, each for shorter distances with the same queries (docs/decisions/0008-bo
 - There are several starts: the nearest other points that the model takes for other classes, known
   from its answers about the challenge points.
 
+A misclassified point has a distance, too, with a minus: to where its label is found. Its start is
+the nearest point to which the model gives that label.
+
 All distances are in raw units, so that no standardisation distorts them. Binary features may take
 any value in their range: the adversary asks about inputs, not about people.
 """
@@ -92,12 +95,15 @@ def boundary_distances(
     queries: int,
     box: Box,
     seed: int,
+    signed: bool = False,
 ) -> Floats:
     """Returns the distance `(M, n)` from each input to the nearest other class that was found.
 
     It is in raw units; 0 for a misclassified input, and the farthest corner of the box for a model
     that answers the same about all inputs and all noise that was tried. A larger distance than the
     true one is the only error: the input at the distance does get another label.
+
+    Signed, a misclassified input has minus the distance to where its label was found.
 
     The directions are the same for all pairs: one pair's distance depends on no other model.
 
@@ -109,23 +115,51 @@ def boundary_distances(
         queries: The most queries about each pair.
         box: Where inputs may lie.
         seed: The directions follow from it, the same for all pairs.
+        signed: Misclassified inputs are searched, too.
     """
     rows = inputs.reshape(len(inputs), -1).astype(np.float32)
     directions = cache(lambda turn: _orthonormal(rows.shape[1], turn, seed))
     distances = np.zeros(predicted.shape)
     block = max(1, NUMBERS_AT_ONCE // rows.shape[1])
     for model, answers in enumerate(predicted):
-        right = np.flatnonzero(answers == labels)
-        for points in np.split(right, range(block, len(right), block)):
-            pairs = _Pairs(oracle, model, points, rows[points], labels[points], inputs.shape, box)
-            search = _Search(queries, directions, np.random.default_rng(seed))
-            distances[model, points] = search.run(pairs, rows, answers)
+        for sign, some in _groups(answers, labels)[: 3 if signed else 1]:
+            for points in np.split(some, range(block, len(some), block)):
+                pairs = _Pairs(
+                    oracle=oracle,
+                    model=model,
+                    points=points,
+                    centers=rows[points],
+                    labels=labels[points],
+                    shape=inputs.shape,
+                    box=box,
+                    outside=sign < 0,
+                )
+                search = _Search(queries, directions, np.random.default_rng(seed))
+                distances[model, points] = sign * search.run(pairs, rows, answers)
     return distances
 
 
-@dataclass(frozen=True, eq=False)
+def _groups(answers: Ints, labels: Ints) -> list[tuple[int, Ints]]:
+    """Returns the points a model gets right, and those it gets wrong, with their signs.
+
+    Of the latter, those whose label the model gives to no point are apart: they start from noise.
+    """
+    right, known = answers == labels, np.isin(labels, answers)
+    return [
+        (1, np.flatnonzero(right)),
+        (-1, np.flatnonzero(~right & known)),
+        (-1, np.flatnonzero(~known)),
+    ]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Pairs:
-    """k points and the model that is asked about them; a point may occur more than once."""
+    """k points and the model that is asked about them; a point may occur more than once.
+
+    Attributes:
+        outside: The model gets these points wrong: beyond the boundary is where it gives their
+            label. Otherwise that is where it gives any other label.
+    """
 
     oracle: Oracle
     model: int
@@ -134,18 +168,22 @@ class _Pairs:
     labels: Ints
     shape: tuple[int, ...]
     box: Box
+    outside: bool
 
     def __getitem__(self, rows: slice | Ints | Bools) -> "_Pairs":
         centers, labels = self.centers[rows], self.labels[rows]
         return replace(self, points=self.points[rows], centers=centers, labels=labels)
 
     def differ(self, inputs: Floats) -> Bools:
-        """Asks about inputs `(k, b, d)`; returns `(k, b)` whether the label is another one."""
+        """Asks about inputs `(k, b, d)`; returns `(k, b)` whether they are beyond the boundary."""
         models = np.full(len(self.points), self.model)
         shaped = inputs.reshape(*inputs.shape[:2], *self.shape[1:])
-        answers = self.oracle.predictions_at(models, self.points, shaped)
-        different: Bools = answers != self.labels[:, None]
-        return different
+        return self.beyond(self.oracle.predictions_at(models, self.points, shaped))
+
+    def beyond(self, answers: Ints) -> Bools:
+        """Returns whether answers `(k, b)` or `(b,)` are given beyond the points' boundary."""
+        same: Bools = answers == self.labels[:, None]
+        return same if self.outside else ~same
 
     def at(self, offsets: Floats) -> Floats:
         """Returns the inputs `(k, b, d)` at raw offsets from the points, moved into the box."""
@@ -170,17 +208,18 @@ class _Search:
         """Returns the distances `(k,)`.
 
         Args:
-            pairs: Points that the model gets right.
+            pairs: Points that the model gets right, or points that it gets wrong.
             rows: `(n, d)` all inputs, and
             answers: `(n,)` their labels.
         """
         distances = pairs.box.farthest(pairs.centers)
-        classes = np.unique(answers)
         if not len(pairs.points):
             return distances
         started: Bools = np.ones(len(distances), bool)
-        if len(classes) > 1:
-            count = min(len(classes) - 1, MOST_STARTS, max(1, self.left // (12 * COARSE_STEPS)))
+        # As many for each of these points: the label alone, or all classes but the label.
+        classes = int(pairs.beyond(np.unique(answers))[0].sum())
+        if classes:
+            count = min(classes, MOST_STARTS, max(1, self.left // (12 * COARSE_STEPS)))
             starts = _nearest_of_classes(pairs, rows, answers, count)
         else:
             starts, started = self._noise(pairs)
@@ -207,7 +246,7 @@ class _Search:
 
         Args:
             pairs: k points.
-            starts: `(k, s, d)` inputs that the model takes for other classes.
+            starts: `(k, s, d)` inputs beyond the points' boundary.
         """
         offsets: Floats = (starts - pairs.centers[:, None]) / pairs.box.unit
         offsets = self._towards(pairs, offsets, min(COARSE_STEPS, self.left // offsets.shape[1]))
@@ -308,7 +347,7 @@ def _nearest_of_classes(pairs: _Pairs, rows: Floats, answers: Ints, count: int) 
         best = gaps.argmin(1)
         nearest[:, column] = members[best]
         distance[:, column] = gaps[np.arange(len(gaps)), best]
-    distance[pairs.labels[:, None] == classes] = np.inf
+    distance[~pairs.beyond(classes)] = np.inf
     order = np.argsort(distance, axis=1, kind="stable")[:, :count]
     starts: Floats = rows[np.take_along_axis(nearest, order, 1)]
     return starts

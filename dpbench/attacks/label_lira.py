@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.leave_one_out import leave_one_out, means
+from dpbench.attacks.correctness import correctness_ratio, right_targets_and_shadows
 from dpbench.component import register
 
 
@@ -17,8 +15,7 @@ class LabelLira(Attack):
 
     LiRA's test (Carlini et al. 2022, Algorithm 1) on the only bit that a label-only release shows:
     `log P(correct | IN) - log P(correct | OUT)` if the target is right, else the same of being
-    wrong. A frequency f over shadows is smoothed to `(K f + 1/2) / (K + 1)`, with K half the
-    shadows: the expected count, since the true one must not enter a score. Where IN and OUT shadows
+    wrong, with smoothed frequencies over shadows (`correctness_ratio`). Where IN and OUT shadows
     agree the score is exactly 0. It assumes shadows trained like the target.
     """
 
@@ -37,19 +34,4 @@ class LabelLira(Attack):
         """
         if len(view.members) < 2:
             raise NotApplicable("there is only one model, hence no shadow")
-        correct = view.target.predictions() == view.labels
-        shadows = correct
-        if view.shadows is not view.target:
-            shadows = view.shadows.predictions() == view.labels
-        right = shadows.astype(np.float64)
-        inside, outside = leave_one_out(right, view.members), leave_one_out(right, ~view.members)
-        half = (len(view.members) - 1) / 2
-        chance_in, chance_out = (
-            (half * np.clip(frequency, 0, 1) + 0.5) / (half + 1)
-            for frequency in means(inside, outside)
-        )
-        return np.where(
-            correct,
-            np.log(chance_in / chance_out),
-            np.log((1 - chance_in) / (1 - chance_out)),
-        )
+        return correctness_ratio(*right_targets_and_shadows(view), view.members)

@@ -24,6 +24,10 @@ from dpbench.training.task import (
     Weights,
 )
 
+LABEL_ATTACKS = ("gap", "label_lira", "noise_robustness", "noise_lira", "boundary_lira")
+"""What is run against a defense that hides confidence: labels as their papers use them, and
+calibrated by shadows as LiRA calibrates scores. An adaptive adversary is no weaker on labels."""
+
 State = dict[str, Tensor]
 """What a release stage has learned about M models: named tensors `(M, ...)`."""
 

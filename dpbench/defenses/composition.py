@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dpbench.defenses.base import TRAINING_STAGES, Defense, State, overrides, released
+from dpbench.defenses.base import (
+    LABEL_ATTACKS,
+    TRAINING_STAGES,
+    Defense,
+    State,
+    overrides,
+    released,
+)
 from dpbench.errors import UserError
 from dpbench.models.base import Architecture
 from dpbench.training.fit import fit
@@ -27,7 +34,6 @@ from dpbench.training.task import (
 )
 
 _ONLY_ONE = {"loss": ("loss", "objective"), "mechanism": ("mechanism",), "training": ("train",)}
-_ON_LABELS = ("gap", "noise_robustness")
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Composition:
         Beside what the parts declare: labels, wherever scores are masked.
         """
         declared = [attack for part in self.parts for attack in part.adaptive_attacks]
-        return (*(_ON_LABELS if self.masks else ()), *declared)
+        return (*(LABEL_ATTACKS if self.masks else ()), *declared)
 
     @property
     def repeats(self) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dpbench.component import register
-from dpbench.defenses.base import Defense
+from dpbench.defenses.base import LABEL_ATTACKS, Defense
 from dpbench.defenses.search import Search
 from dpbench.training.recipe import NonNegative
 
@@ -40,7 +40,7 @@ class Hamp(Defense):
     )
     search: ClassVar = {"gamma": Search(0.3, 0.99, "linear")}
     # Aerni et al. 2024: labels leak what the confidences no longer show.
-    adaptive_attacks: ClassVar[tuple[str, ...]] = ("gap", "label_lira", "noise_robustness")
+    adaptive_attacks: ClassVar[tuple[str, ...]] = LABEL_ATTACKS
 
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.95
     alpha: NonNegative = 0.001

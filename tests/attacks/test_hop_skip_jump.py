@@ -13,7 +13,7 @@ def box(features, reach=100.0, unit=1.0):
     return Box(-reach * ones, reach * ones, unit * ones)
 
 
-def search(linear, labels, queries, limits, *, seed=0, budget=None):
+def search(linear, labels, queries, limits, *, seed=0, budget=None, signed=False):
     oracle = linear.oracle(budget)
     return boundary_distances(
         oracle,
@@ -23,6 +23,7 @@ def search(linear, labels, queries, limits, *, seed=0, budget=None):
         queries=queries,
         box=limits,
         seed=seed,
+        signed=signed,
     )
 
 
@@ -143,3 +144,54 @@ def test_no_pair_no_question():
     linear.weights[1] = linear.weights[0]
     assert (search(linear, wrong[0], 100, box(6)) == 0).all()
     assert not linear.asked
+
+
+def signed_gaps(linear, labels):
+    """Returns `(M, n)` the exact signed distances to the boundary between two classes."""
+    logits, gaps = linear.pool(), linear.weights[:, 1] - linear.weights[:, 0]
+    towards = (logits[..., 1] - logits[..., 0]) * (2 * labels - 1)
+    return towards / np.linalg.norm(gaps, axis=1)[:, None]
+
+
+def test_signed_distances_of_misclassified_points_lead_to_their_label():
+    linear, labels = draw(models=3, points=60, features=20, classes=2)
+    exact = signed_gaps(linear, labels)
+    found = search(linear, labels, 800, box(20), budget=801, signed=True)
+    assert 0.1 < (exact < 0).mean() < 0.5
+    assert np.array_equal(np.sign(found), np.sign(exact))
+    assert (np.abs(found) >= np.abs(exact) * (1 - 1e-4)).all()
+    assert np.median(found / exact - 1) < 0.01
+    plain = search(linear, labels, 800, box(20))
+    np.testing.assert_array_equal(np.maximum(found, 0), plain)
+
+
+def test_with_several_classes_the_far_side_is_the_label_alone():
+    linear, labels = draw(models=3, points=60, features=20)
+    found = search(linear, labels, 400, box(20), signed=True)
+    wrong = linear.pool().argmax(-1) != labels
+    assert np.array_equal(found < 0, wrong)
+    # The label's region lies behind all boundaries between it and the point.
+    logits = linear.pool()
+    for m, i in np.argwhere(wrong):
+        far = [
+            (logits[m, i, k] - logits[m, i, labels[i]])
+            / np.linalg.norm(linear.weights[m, k] - linear.weights[m, labels[i]])
+            for k in range(5)
+            if k != labels[i]
+        ]
+        assert -found[m, i] >= max(far) * (1 - 1e-4)
+        assert -found[m, i] <= 3 * max(far)
+
+
+def test_a_label_that_a_model_gives_to_no_point_is_looked_for_in_noise():
+    rng = np.random.default_rng(0)
+    inputs = (3 + 0.1 * rng.standard_normal((20, 8))).astype(np.float32)
+    weights = np.zeros((1, 2, 8), np.float32)
+    weights[0, 0], weights[0, 1] = 1.0, -1.0
+    linear, labels = Linear(weights, inputs), np.arange(20) % 2
+    found = search(linear, labels, 500, box(8, reach=10.0), budget=501, signed=True)
+    np.testing.assert_allclose(found, signed_gaps(linear, labels), rtol=0.01)
+    linear.weights[:] = 0.0
+    farthest = np.linalg.norm(10.0 + np.abs(inputs), axis=1)
+    found = search(linear, labels, 500, box(8, reach=10.0), budget=501, signed=True)
+    np.testing.assert_allclose(found[0], np.where(labels == 0, farthest, -farthest), rtol=1e-6)

@@ -170,3 +170,19 @@ def test_every_pair_of_defenses_is_composed_or_refused_by_name():
         assert whole.name == f"{one.name}+{other.name}"
         assert whole.keeps_argmax == (one.keeps_argmax and other.keeps_argmax)
         assert whole.cost == pytest.approx(one.cost * other.cost)
+
+
+def test_every_mask_is_attacked_by_calibrated_labels_too():
+    wanted = {"gap", "label_lira", "noise_robustness", "noise_lira", "boundary_lira"}
+    examples = [part for part in (*KEEPING, *DROPPING, *REFUSED, DP) if overrides(part, "release")]
+    shipped = {
+        name
+        for name, cls in REGISTRIES["defense"].items()
+        if "dpbench." in cls.__module__ and cls.release is not d.Defense.release
+    }
+    assert shipped <= {part.name for part in examples}
+    for mask in examples:
+        for whole in (Composition((mask,)), Composition((d.L2(weight_decay=0.1), mask))):
+            assert wanted <= set(whole.adaptive_attacks)
+    assert wanted <= set(Composition((d.Hamp(),)).adaptive_attacks)
+    assert not Composition((d.L2(weight_decay=0.1),)).adaptive_attacks

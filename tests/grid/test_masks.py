@@ -99,3 +99,23 @@ def test_a_claim_survives_the_masks_that_never_look_at_members():
     for mask, kept in ((Purification(), True), (HampOutput(), True), (MemGuard(), False)):
         mechanism = Composition((DpSgd(epsilon=8.0), mask)).mechanism(sampling)
         assert (mechanism.claim is not None) is kept
+
+
+def test_shadows_make_label_attacks_stronger(tmp_path):
+    """On trained models, the same queries find more once they are compared with shadows'."""
+    whole = {"models": None, "points": None, "queries": 100}
+    changes = SETTINGS | {
+        "models": 16,
+        "defenses": ["label_only"],
+        "attacks": ["gap", "noise_robustness", {"boundary_distance": whole}],
+    }
+    assert not run_tiny(tmp_path, **changes).failures
+    rows = dpbench.load(tmp_path / "out").attacks
+    found = rows[rows["knowledge"] == "adaptive"].set_index("attack")["auc"]
+    for plain, calibrated in (
+        ("gap", "label_lira"),
+        ("noise_robustness", "noise_lira"),
+        ("boundary_distance", "boundary_lira"),
+    ):
+        assert found[calibrated] > found[plain]
+    assert found["boundary_lira"] > found["gap"] + 0.05

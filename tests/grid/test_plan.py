@@ -55,7 +55,14 @@ def test_a_masked_cells_best_attack_does_not_hold_the_weights(tmp_path):
     open_, masked = plan_of(tmp_path, "none", "label_only", attacks=attacks).cells
     assert compared(open_) == ["gap", "gradient_norm", "ensemble"]
     assert "gradient_norm" not in compared(masked)
-    assert {"gap", "noise_robustness", "ensemble"} <= set(compared(masked))
+    assert {
+        "gap",
+        "label_lira",
+        "noise_robustness",
+        "noise_lira",
+        "boundary_lira",
+        "ensemble",
+    } <= set(compared(masked))
     (alone,) = plan_of(tmp_path, "none", attacks=["gradient_norm"]).cells
     assert compared(alone) == ["gradient_norm", "ensemble"]
 
