@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from dpbench import privacy
 from dpbench.errors import UserError
 from dpbench.privacy import cache, calibration
-from dpbench.privacy.loss import privacy_loss
 from dpbench.privacy.calibration import (
     MIN_MU,
     calibrate,
@@ -18,6 +17,7 @@ from dpbench.privacy.calibration import (
     noiseless_tpr,
     search,
 )
+from dpbench.privacy.loss import privacy_loss
 
 SHIPPED = json.loads(files("dpbench.privacy").joinpath("calibrations.json").read_text())
 
