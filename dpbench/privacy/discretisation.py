@@ -94,8 +94,8 @@ def components(event: "DpEvent", count: int = 1) -> "Iterator[tuple[int, DpEvent
 def sampled_loss(gain: ArrayLike, rate: float) -> Floats:
     """Returns log(1 - q + q e^gain): what a step at rate q loses if the noise tells e^gain.
 
-    Its relative error is small for the smallest q and gains: q = 1e-6 turns a gain of 10 into a
-    loss of 0.02, and log(q) + gain would be negative.
+    Its relative error is small for the smallest q and gains. log(q) + gain, its limit for large
+    gains, is negative at q = 1e-6 and a gain of 10, where the loss is 0.02.
     """
     gains = np.asarray(gain, dtype=np.float64)
     if rate == 1:

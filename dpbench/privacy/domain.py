@@ -2,7 +2,7 @@
 
 | quantity | domain |
 |---|---|
-| noise multiplier (sigma) | 0, which is no privacy, or 1e-4 to 1e6 |
+| noise multiplier (sigma) | 0, which is no privacy, or 1e-3 to 1e6 |
 | sampling rate (q) | 0, which is no access, or 1e-8 to 1 |
 | steps (T), all mechanisms together | 1 to 1e8 |
 | delta | 0 to 1; at 0 epsilon is that of pure privacy |
@@ -22,7 +22,7 @@ from dpbench.privacy.discretisation import components
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-NOISE = (1e-4, 1e6)
+NOISE = (1e-3, 1e6)
 RATES = (1e-8, 1.0)
 STEPS = 10**8
 
