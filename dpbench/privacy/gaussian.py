@@ -7,7 +7,7 @@ steps with noise multiplier sigma have mu = sqrt(T) / sigma.
 import math
 from collections.abc import Callable
 
-from scipy.special import log_ndtr
+from scipy.special import erfcx, log_ndtr
 
 from dpbench.privacy.ranges import in_range
 
@@ -35,6 +35,8 @@ def epsilon_gaussian(delta: float, mu: float) -> float:
     delta, mu = float(in_range("delta", delta)), float(in_range("mu", mu))
     if delta == 0:
         return math.inf if mu > 0 else 0.0
+    if delta == 1:
+        return 0.0
     goal = _log_below(delta)
     if _log_delta(0.0, mu) <= goal:
         return 0.0
@@ -70,10 +72,16 @@ def _log_delta(epsilon: float, mu: float) -> float:
         return -math.inf
     if mu == math.inf:
         return 0.0
-    upper = float(log_ndtr(mu / 2 - epsilon / mu))
-    lower = epsilon + float(log_ndtr(-mu / 2 - epsilon / mu))
+    at = mu / 2 - epsilon / mu
+    upper = float(log_ndtr(at))
+    if at <= 0:
+        # The squares in the two logarithms cancel with epsilon, exactly so on paper.
+        scaled = -at / math.sqrt(2)
+        shrunk = math.log(float(erfcx(scaled + mu / math.sqrt(2)) / erfcx(scaled)))
+    else:
+        shrunk = epsilon + float(log_ndtr(at - mu)) - upper
     # Rounding may exchange the two where they are equal to the last digit.
-    return upper + math.log(-math.expm1(lower - upper)) if lower < upper else -math.inf
+    return upper + math.log(-math.expm1(shrunk)) if shrunk < 0 else -math.inf
 
 
 def _boundary(holds: Callable[[float], bool]) -> tuple[float, float]:

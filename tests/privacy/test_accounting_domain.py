@@ -89,7 +89,7 @@ def test_full_batches_at_the_corners(log_mu, log_delta):
     mu, delta = 10**log_mu, 10**log_delta
     found = epsilon_gaussian(delta, mu)
     if found > 0:
-        assert full_batch(mu, found * (1 + 1e-9)) <= delta * (1 + 1e-9)
+        assert full_batch(mu, found * (1 + 1e-9)) <= delta * (1 + 1e-8)
         assert full_batch(mu, found * (1 - 1e-6)) > delta
     assert mu_gaussian(found + 1e-9, delta) >= mu * (1 - 1e-6)
 
@@ -148,9 +148,8 @@ def test_deltas_below_rounding_are_not_lost():
 )
 def test_rare_samples_cost_no_memory(rate, steps, delta, epsilon):
     event = dp_sgd(1.0, rate, steps)
-    # The losses of one step, and those of all, in intervals.
-    interval = loss_interval(event)
-    assert sampled_loss(10.5, rate) / interval <= 1.01e5
+    # The losses of one step up to ten deviations of the noise, in intervals.
+    assert sampled_loss(10.5, rate) / loss_interval(event) <= 1.5e5
     assert privacy.epsilon(event, delta) == pytest.approx(epsilon, abs=6e-5)
 
 
