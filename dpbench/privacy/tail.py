@@ -44,13 +44,13 @@ class StepLoss(NamedTuple):
     """The discretised loss of one step in one direction, rounded up.
 
     Attributes:
-        count: How often the step is run.
+        times: How often the step is run.
         lowest: The lowest loss, in intervals.
         masses: Of the losses from there on, shape `(losses,)`.
         infinite: Mass of an infinite loss.
     """
 
-    count: int
+    times: int
     lowest: int
     masses: Floats
     infinite: float
@@ -98,7 +98,7 @@ class Tail:
     @functools.cached_property
     def infinite(self) -> float:
         """Mass of an infinite loss of the whole, a lower limit of delta."""
-        return -math.expm1(sum(s.count * math.log1p(-s.infinite) for s in self.steps))
+        return -math.expm1(sum(s.times * math.log1p(-s.infinite) for s in self.steps))
 
     def epsilon(self, delta: float) -> float:
         """Returns an upper bound on the smallest epsilon at that delta; inf if there is none."""
@@ -130,13 +130,17 @@ class Tail:
         """Losses and log masses of each step."""
         with np.errstate(divide="ignore"):
             return tuple(
-                ((s.lowest + np.arange(s.masses.size)) * self.interval, np.log(s.masses))
+                (self._places(s.lowest, s.masses.size), np.log(s.masses, dtype=np.float64))
                 for s in self.steps
             )
 
+    def _places(self, lowest: int, size: int) -> Floats:
+        """Returns the losses of so many masses from the lowest one on."""
+        return np.asarray(lowest + np.arange(size), dtype=np.float64) * self.interval
+
     def _log_moment(self, order: float) -> float:
         return sum(
-            step.count * _log_sum(masses + order * losses)
+            step.times * _log_sum(masses + order * losses)
             for step, (losses, masses) in zip(self.steps, self._logs, strict=True)
         )
 
@@ -147,30 +151,30 @@ class Tail:
             moment = _log_sum(exponents)
             part = np.exp(exponents - moment)
             parts.append(part)
-            log_moment += step.count * moment
+            log_moment += step.times * moment
             # The exponents are sums of two large numbers, rounded in each step alike.
             seen = part > 0
             size = float(part[seen] @ (np.abs(masses[seen]) + order * np.abs(losses[seen])))
-            slack += _UNITS * _UNIT * step.count * (1 + size)
+            slack += _UNITS * _UNIT * step.times * (1 + size)
         low, high = self._window(parts)
         size = next_fast_len(max(high - low + 1, *(part.size for part in parts)), real=True)
         spectrum = np.ones(size // 2 + 1, dtype=np.complex128)
         for step, part in zip(self.steps, parts, strict=True):
-            spectrum *= rfft(part, size) ** step.count
+            spectrum *= rfft(part, size) ** step.times
         masses = np.roll(irfft(spectrum, size), -(low % size))[: high - low + 1]
-        start = sum(step.count * step.lowest for step in self.steps) + low
+        start = sum(step.times * step.lowest for step in self.steps) + low
         return _Tilted(
             order=order,
             log_moment=log_moment + slack,
-            losses=(start + np.arange(masses.size)) * self.interval,
+            losses=self._places(start, masses.size),
             masses=masses,
-            allowance=2 * _OUTSIDE + rounding(sum(step.count for step in self.steps), size),
+            allowance=2 * _OUTSIDE + rounding(sum(step.times for step in self.steps), size),
         )
 
     def _window(self, parts: list[Floats]) -> tuple[int, int]:
         """Returns the lowest and highest sum of indices, by Chernoff bounds on the tilted sum."""
         places = [np.arange(part.size) for part in parts]
-        counts = [step.count for step in self.steps]
+        counts = [step.times for step in self.steps]
         with np.errstate(divide="ignore"):
             logs = [np.log(part) for part in parts]
         means = [float(part @ place) for part, place in zip(parts, places, strict=True)]
