@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 from dpbench import metrics
 from dpbench.cli.audit import Shadows
 from dpbench.cli.audit_rows import Row
+from dpbench.errors import UserError
 from dpbench.metrics.evaluate import FPRS
 from dpbench.metrics.intervals import Interval, crossed_interval, deviations, resampling_weights
 from dpbench.metrics.replicates import Bins
 from dpbench.metrics.roc import Bools, Floats, rank
 from dpbench.metrics.thresholds import best_threshold
+from dpbench.privacy.coins import require_fair
 from dpbench.privacy.score_file import ScoreFile
 from dpbench.seeds import rng_for
 
 NAMES = ("advantage", "AUC", "TPR at FPR 1 %", "TPR at FPR 0.1 %")
 BALANCED = "balanced accuracy"
+ALL_MODELS = "one-run, all models (epsilon_lower of a run)"
 FEWEST_MODELS = 4
 
 _LOWEST = (-1.0, 0.0, 0.0, 0.0)
@@ -68,12 +71,11 @@ def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[R
     assumes = "models are independent, bits were independent fair coins"
     if shadows == "leave-one-out":
         assumes += "; dependence through shared shadows is measured (approximate)"
-    bound = Row(
-        kind="epsilon",
-        name="one-run, all models (epsilon_lower of a run)",
-        value=found.epsilon_lower,
-        assumes=assumes,
-    )
+    try:
+        require_fair(data.members)
+        bound = Row(kind="epsilon", name=ALL_MODELS, value=found.epsilon_lower, assumes=assumes)
+    except UserError as error:
+        bound = Row(kind="epsilon", name=ALL_MODELS, reason=str(error).partition("\n")[0])
     named = dict(zip(NAMES, intervals, strict=True))
     return [*_rows(named, "covers new models and new examples"), bound]
 

@@ -86,14 +86,22 @@ def table_bounds(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[Ro
     if shadows == "leave-one-out":
         rows = _not_applicable([*_TRIALS, *(f"{name}, pooled" for name in _ONE_RUN)], _SHADOWED)
     else:
-        draw = rng_for(seed, "audit examples")
-        rows = _trial_rows(Trials.one_per_model(data.scores, data.members, draw), data.delta)
+        rows = _drawn_rows(data, seed)
         rows += _one_run_rows(pooled, data.delta, seed, suffix=", pooled")
     return rows + _median_rows(data, seed)
 
 
 def _trial_rows(trials: Trials, delta: float) -> list[Row]:
     return [_row(name, partial(audit, trials, delta=delta)) for name, audit in _TRIALS.items()]
+
+
+def _drawn_rows(data: ScoreFile, seed: int) -> list[Row]:
+    draw = rng_for(seed, "audit examples")
+    try:
+        trials = Trials.one_per_model(data.scores, data.members, draw)
+    except UserError as error:
+        return _not_applicable(_TRIALS, _first_line(error))
+    return _trial_rows(trials, data.delta)
 
 
 def _one_run_rows(
@@ -110,7 +118,7 @@ def _median_rows(data: ScoreFile, seed: int) -> list[Row]:
     models = len(data.scores)
 
     def median(audit: _Audit) -> AuditResult:
-        runs = (OneRun.of_model(data.scores, data.members, model=m) for m in range(models))
+        runs = OneRun.of_each_model(data.scores, data.members)
         return median_audit(
             [audit(run, delta=data.delta, confidence=0.975, seed=seed) for run in runs]
         )
@@ -125,7 +133,7 @@ def _row(name: str, audit: Callable[[], AuditResult]) -> Row:
     try:
         found = audit()
     except UserError as error:
-        return Row(kind="epsilon", name=name, reason=str(error).partition("\n")[0])
+        return Row(kind="epsilon", name=name, reason=_first_line(error))
     return Row(
         kind="epsilon",
         name=name,
@@ -133,6 +141,10 @@ def _row(name: str, audit: Callable[[], AuditResult]) -> Row:
         counts=_counts(found),
         assumes=found.assumes,
     )
+
+
+def _first_line(error: UserError) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _not_applicable(names: Iterable[str], reason: str) -> list[Row]:

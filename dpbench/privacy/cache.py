@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # Raised by hand when the accountant's numbers change.
-VERSION = 3
+VERSION = 4
 
 _memory: dict[str, Any] = {}
 

@@ -9,18 +9,16 @@ import importlib.resources
 import json
 import math
 from collections.abc import Callable
-from typing import Any
 
 from scipy.special import ndtri
 
 from dpbench.errors import UserError
-from dpbench.privacy.accountants import accountant, hockey_stick
 from dpbench.privacy.adjacency import Direction, require_direction
 from dpbench.privacy.bounds import advantage_gaussian, tpr_gaussian
 from dpbench.privacy.cache import recall
 from dpbench.privacy.gaussian import mu_gaussian
+from dpbench.privacy.loss import PrivacyLoss, privacy_loss
 from dpbench.privacy.mechanism import SampledGaussian
-from dpbench.privacy.profile import privacy_profile
 
 MAX_EPSILON = 1e4
 MIN_DELTA = 1e-10
@@ -28,7 +26,6 @@ MAX_STEPS = 100_000
 # Weaker targets need more noise than the accountant resolves. As a mu, 1e-3 is an advantage of
 # 4e-4.
 MIN_MU = 1e-3
-MIN_FPR = 1e-9
 MIN_FPR = 1e-9
 _WITHIN = 1e-3
 _ATTEMPTS = 100
@@ -94,7 +91,7 @@ def calibrate_advantage(*, advantage: float, sampling_rate: float, steps: int) -
     found = recall(
         {"quantity": "noise_multiplier", **query},
         lambda: _least_noise(
-            lambda composed: hockey_stick(composed, 0.0),
+            lambda loss: loss.delta(0.0),
             target=advantage,
             height=lambda bound: _log(_mu_of_advantage(bound)),
             mu=_mu_of_advantage(advantage),
@@ -132,7 +129,7 @@ def calibrate_tpr(
     found = recall(
         {"quantity": "noise_multiplier", "direction": direction, **query},
         lambda: _least_noise(
-            lambda composed: float(privacy_profile(composed).tpr(fpr, direction)),
+            lambda loss: float(loss.profile.tpr(fpr, direction)),
             target=tpr,
             height=lambda bound: _log(_mu_of_tpr(bound, fpr)),
             mu=_mu_of_tpr(tpr, fpr),
@@ -159,7 +156,7 @@ def noiseless_tpr(
 def search(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
     """Returns `calibrate`'s answer for a subsampled mechanism, without table or cache."""
     return _least_noise(
-        lambda composed: float(composed.get_epsilon(delta)),
+        lambda loss: loss.epsilon(delta),
         target=epsilon,
         height=_log,
         mu=mu_gaussian(epsilon, delta),
@@ -169,7 +166,7 @@ def search(*, epsilon: float, delta: float, sampling_rate: float, steps: int) ->
 
 
 def _least_noise(
-    bound: Callable[[Any], float],
+    bound: Callable[[PrivacyLoss], float],
     *,
     target: float,
     height: Callable[[float], float],
@@ -183,7 +180,7 @@ def _least_noise(
     central-limit guess mu = q sqrt(T (e^(1/sigma^2) - 1)) of Dong et al. 2022.
 
     Args:
-        bound: What a composed accountant says, decreasing in sigma.
+        bound: What a composed loss says, decreasing in sigma.
         target: What it may say at most.
         height: Rises with the bound, -inf where there is nothing to bound.
         mu: The Gaussian mechanism at the target, to start from.
@@ -201,7 +198,7 @@ def _least_noise(
         mechanism = SampledGaussian(
             noise_multiplier=sigma, sampling_rate=sampling_rate, steps=steps
         )
-        reached = bound(accountant(mechanism.event()))
+        reached = bound(privacy_loss(mechanism.event()))
         if reached <= target and height(reached) >= floor:
             return sigma
         # A bad guess may be infinitely high or low; the clipping keeps the line finite.

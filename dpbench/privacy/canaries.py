@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from dpbench.errors import UserError
 from dpbench.privacy.audit_result import Guessed
+from dpbench.privacy.coins import require_fair
 from dpbench.privacy.trials import Bools, Floats, Trials, scores_and_bits
 from dpbench.seeds import rng_for
 
@@ -78,13 +79,27 @@ class OneRun:
             model: Row of the model.
 
         Raises:
-            UserError: The arrays are no scores and bits, there is no such model, or its bits are no
-                fair coins.
+            UserError: The arrays are no scores and bits, there is no such model, or the bits are no
+                independent fair coins: balanced ones let those of the shadows betray this model's.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
         if not 0 <= model < values.shape[0]:
             raise UserError(f"model {model}: no such row", allowed=f"0..{values.shape[0] - 1}")
+        require_fair(bits)
         return cls._make(values[model], bits[model], "canaries of one model")
+
+    @classmethod
+    def of_each_model(cls, scores: ArrayLike, members: ArrayLike) -> list[Self]:
+        """Returns `of_model` of each model, having looked at the table of bits once.
+
+        Raises:
+            UserError: The arrays are no scores and bits, or the bits are no independent fair coins.
+        """
+        values, bits = scores_and_bits(scores, members, dimensions=2)
+        require_fair(bits)
+        return [
+            cls._make(*pair, "canaries of one model") for pair in zip(values, bits, strict=True)
+        ]
 
     @classmethod
     def pooled(cls, scores: ArrayLike, members: ArrayLike) -> Self:
@@ -107,6 +122,7 @@ class OneRun:
             UserError: The arrays are no scores and bits, or the bits are no fair coins.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
+        require_fair(bits)
         return cls._make(values.ravel(), bits.ravel(), f"canaries of {len(values)} models, pooled")
 
     @classmethod

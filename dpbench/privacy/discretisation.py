@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri_exp
 
 from dpbench.privacy.adjacency import Adjacency
 
@@ -27,6 +28,10 @@ _STEP_POINTS = 100_000
 _POINTS = 400_000
 # dp_accounting's own interval, for events whose loss is not known here.
 _DEFAULT_INTERVAL = 1e-4
+# Beyond this, e^gain overflows and 1 - q is nothing beside q e^gain.
+_LARGE_GAIN = 500.0
+# dp_accounting drops a noise of this log-probability on either side: 10 standard deviations.
+LOG_DROPPED = -50.0
 
 
 class _StepLoss(NamedTuple):
@@ -38,7 +43,9 @@ class _StepLoss(NamedTuple):
     interval: float
 
 
-def loss_interval(event: "DpEvent", adjacency: Adjacency = "add_remove") -> float:
+def loss_interval(
+    event: "DpEvent", adjacency: Adjacency = "add_remove", *, log_dropped: float = LOG_DROPPED
+) -> float:
     """Returns the discretisation interval for the privacy loss of an event.
 
     A fixed interval is too coarse for the tiny losses of small sampling rates, whose rounding adds
@@ -46,8 +53,14 @@ def loss_interval(event: "DpEvent", adjacency: Adjacency = "add_remove") -> floa
     Laplace mechanisms, Poisson samples and compositions of them are looked into; other events get
     dp_accounting's default. The interval is one for the whole event, so that a composition of
     mechanisms with hardly any and with much noise is bounded more loosely than either alone.
+
+    Args:
+        event: The mechanism.
+        adjacency: The relation of the two data sets.
+        log_dropped: Log-probability of the Gaussian noise on either side that is left out.
     """
-    losses = [(count, _step_loss(step, adjacency)) for count, step in components(event)]
+    reach = -float(ndtri_exp(log_dropped))
+    losses = [(count, _step_loss(step, adjacency, reach)) for count, step in components(event)]
     known = [(count, loss) for count, loss in losses if loss is not None]
     if not known:
         return _DEFAULT_INTERVAL
@@ -78,7 +91,20 @@ def components(event: "DpEvent", count: int = 1) -> "Iterator[tuple[int, DpEvent
         yield count, event
 
 
-def _step_loss(step: "DpEvent", adjacency: Adjacency) -> _StepLoss | None:
+def sampled_loss(gain: ArrayLike, rate: float) -> Floats:
+    """Returns log(1 - q + q e^gain): what a step at rate q loses if the noise tells e^gain.
+
+    Its relative error is small for the smallest q and gains. log(q) + gain, its limit for large
+    gains, is negative at q = 1e-6 and a gain of 10, where the loss is 0.02.
+    """
+    gains = np.asarray(gain, dtype=np.float64)
+    if rate == 1:
+        return gains
+    small = np.log1p(rate * np.expm1(np.minimum(gains, _LARGE_GAIN)))
+    return np.where(gains < _LARGE_GAIN, small, math.log(rate) + gains)
+
+
+def _step_loss(step: "DpEvent", adjacency: Adjacency, reach: float) -> _StepLoss | None:
     """Returns the loss of one step, or None if it is not known here."""
     import dp_accounting
 
@@ -89,7 +115,6 @@ def _step_loss(step: "DpEvent", adjacency: Adjacency) -> _StepLoss | None:
     if not (scale > 0 and rate > 0):
         return None
     if isinstance(step, dp_accounting.GaussianDpEvent):
-        # dp_accounting drops a mass of e^-50 on either side: 10 standard deviations.
         noise = np.linspace(-10, 10, 4001)
         mean, deviation = _moments(
             lambda output: (2 * output - 1) / (2 * scale**2),
@@ -98,7 +123,7 @@ def _step_loss(step: "DpEvent", adjacency: Adjacency) -> _StepLoss | None:
             rate=rate,
             adjacency=adjacency,
         )
-        largest = math.log(rate) + (1 / scale + 20) / (2 * scale)
+        largest = _largest((1 / scale + 2 * reach) / (2 * scale), rate, adjacency)
         interval = min(_GAUSSIAN_RESOLUTION * deviation, _SKIPPED_RESOLUTION * _skipped(rate))
         return _StepLoss(mean, deviation, largest, interval)
     if isinstance(step, dp_accounting.LaplaceDpEvent):
@@ -110,7 +135,7 @@ def _step_loss(step: "DpEvent", adjacency: Adjacency) -> _StepLoss | None:
             rate=rate,
             adjacency=adjacency,
         )
-        largest = math.log(rate) + 1 / scale
+        largest = _largest(1 / scale, rate, adjacency)
         return _StepLoss(mean, deviation, largest, _LAPLACE_RESOLUTION * deviation)
     return None
 
@@ -128,16 +153,21 @@ def _moments(
     P is the output of a step that sees an example at 1 with a probability of `rate`, Q that of one
     without the example, or with another at -1. `gain` is the log-ratio of the noise at 1 and at 0.
     """
-    skipped = -_skipped(rate)
     mean = square = 0.0
     for shift, probability in ((0.0, 1 - rate), (1.0, rate)):
         output = shift + noise
-        loss = np.logaddexp(skipped, math.log(rate) + gain(output))
+        loss = sampled_loss(gain(output), rate)
         if adjacency == "replace_one":
-            loss -= np.logaddexp(skipped, math.log(rate) + gain(-output))
+            loss = loss - sampled_loss(gain(-output), rate)
         mean += probability * float(np.average(loss, weights=density))
         square += probability * float(np.average(loss**2, weights=density))
     return mean, math.sqrt(max(0.0, square - mean**2))
+
+
+def _largest(gain: float, rate: float, adjacency: Adjacency) -> float:
+    """Returns the loss of the largest gain; under replace-one the other example's is lost too."""
+    largest = float(sampled_loss(gain, rate))
+    return largest - float(sampled_loss(-gain, rate)) if adjacency == "replace_one" else largest
 
 
 def _skipped(rate: float) -> float:

@@ -4,7 +4,8 @@ A guarantee is stated for a `dp_accounting.DpEvent` under add/remove adjacency, 
 game in which each example is a member or not, independently of the others. With
 `adjacency="replace_one"` it is that of a game with a fixed number of members. Full-batch Gaussian
 mechanisms are exact; everything else goes through dp_accounting's privacy loss distributions, whose
-discretisation is pessimistic: every number is an upper bound.
+discretisation is pessimistic and whose rounding is allowed for: every number is an upper bound.
+`dpbench.privacy.domain` states what can be accounted for.
 
 Under replace-one, dp_accounting knows Gaussian mechanisms and their Poisson samples, whose worst
 case is two opposite examples of the largest norm. Of other events only the trade-off curve is
@@ -21,7 +22,6 @@ from pydantic import Field
 
 from dpbench.component import Settings
 from dpbench.errors import UserError
-from dpbench.privacy.accountants import accountant, hockey_stick, is_replaceable
 from dpbench.privacy.adjacency import (
     Adjacency,
     Direction,
@@ -33,7 +33,9 @@ from dpbench.privacy.approximate import ApproximateDp
 from dpbench.privacy.bounds import advantage_gaussian, tpr_epsilon, tpr_gaussian
 from dpbench.privacy.cache import recall
 from dpbench.privacy.gaussian import delta_gaussian, epsilon_gaussian
-from dpbench.privacy.profile import PrivacyProfile, privacy_profile
+from dpbench.privacy.loss import is_replaceable, privacy_loss
+from dpbench.privacy.profile import PrivacyProfile
+from dpbench.privacy.ranges import in_range
 
 # dp_accounting takes more than a second to import, so functions import it when they first need it.
 if TYPE_CHECKING:
@@ -85,22 +87,26 @@ class SampledGaussian(Settings):
 def epsilon(
     event: "DpEvent | ApproximateDp", delta: float, *, adjacency: Adjacency = "add_remove"
 ) -> float:
-    """Returns the smallest epsilon at which the event is (epsilon, delta)-DP, or inf."""
+    """Returns the smallest epsilon at which the event is (epsilon, delta)-DP, or inf.
+
+    Never too small, at any delta, and within about 1e-3. At delta 0 it is the pure epsilon, inf for
+    Gaussian noise.
+    """
+    delta = float(in_range("delta", delta))
     if isinstance(event, ApproximateDp):
         return _as_known(event, adjacency).epsilon_at(delta)
     mu = _exact_mu(event, adjacency)
     if mu is not None:
         return epsilon_gaussian(delta, mu)
     query = {"quantity": "epsilon", "event": repr(event), "adjacency": adjacency, "delta": delta}
-    return float(
-        recall(query, lambda: max(0.0, float(accountant(event, adjacency).get_epsilon(delta))))
-    )
+    return float(recall(query, lambda: privacy_loss(event, adjacency).epsilon(delta)))
 
 
 def delta(
     event: "DpEvent | ApproximateDp", epsilon: float, *, adjacency: Adjacency = "add_remove"
 ) -> float:
     """Returns the smallest delta such that the event is (epsilon, delta)-DP, in [0, 1]."""
+    epsilon = float(in_range("epsilon", epsilon))
     if isinstance(event, ApproximateDp):
         return _as_known(event, adjacency).hockey_stick(epsilon)
     mu = _exact_mu(event, adjacency)
@@ -112,7 +118,7 @@ def delta(
         "adjacency": adjacency,
         "epsilon": epsilon,
     }
-    return float(recall(query, lambda: hockey_stick(accountant(event, adjacency), epsilon)))
+    return float(recall(query, lambda: privacy_loss(event, adjacency).delta(epsilon)))
 
 
 def advantage(event: "DpEvent | ApproximateDp", *, adjacency: Adjacency = "add_remove") -> float:
@@ -212,6 +218,6 @@ def _exact_mu(event: "DpEvent", adjacency: Adjacency) -> float | None:
 def _profile(event: "DpEvent", adjacency: Adjacency) -> PrivacyProfile:
     query = {"quantity": "profile", "event": repr(event), "adjacency": adjacency}
     stored = recall(
-        query, lambda: [part.tolist() for part in privacy_profile(accountant(event, adjacency))]
+        query, lambda: [part.tolist() for part in privacy_loss(event, adjacency).profile]
     )
     return PrivacyProfile(*(np.array(part) for part in stored))

@@ -53,8 +53,13 @@ class PrivacyProfile(NamedTuple):
         return bound.reshape(rates.shape)
 
 
-def privacy_profile(accountant: Any) -> PrivacyProfile:
-    """Returns the profile of what a `PLDAccountant` has composed."""
+def privacy_profile(accountant: Any, rounding: float) -> PrivacyProfile:
+    """Returns the profile of what a `PLDAccountant` has composed.
+
+    Args:
+        accountant: The composed events.
+        rounding: By how much any delta may be too small, because an FFT rounds.
+    """
     if accountant.get_delta(np.inf) >= 1:
         return PrivacyProfile(np.zeros(1), np.ones(1), np.ones(1))
     # dp_accounting shows the larger of the two directions only; each has its own distribution.
@@ -63,7 +68,11 @@ def privacy_profile(accountant: Any) -> PrivacyProfile:
     crowded = np.append(remove.losses_at_masses(), add.losses_at_masses())
     even = np.linspace(0.0, np.clip(crowded.max(), 0.0, _MAX_EPSILON), _EVEN_POINTS)
     epsilons = np.union1d(even, crowded[(crowded > 0) & (crowded < _MAX_EPSILON)])
-    return PrivacyProfile(epsilons, remove.deltas(epsilons), add.deltas(epsilons))
+    return PrivacyProfile(
+        epsilons,
+        np.minimum(remove.deltas(epsilons) + rounding, 1.0),
+        np.minimum(add.deltas(epsilons) + rounding, 1.0),
+    )
 
 
 class _Tail(NamedTuple):

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dpbench.errors import UserError
 from dpbench.privacy.audit_result import Errors
+from dpbench.privacy.coins import require_unbalanced
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -51,13 +52,15 @@ class Trials:
             example: Column of the example.
 
         Raises:
-            UserError: The arrays are no scores and bits, or there is no such example.
+            UserError: The arrays are no scores and bits, there is no such example, or the bits were
+                balanced between the models.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
         if not 0 <= example < values.shape[1]:
             raise UserError(
                 f"example {example}: no such column", allowed=f"0..{values.shape[1] - 1}"
             )
+        require_unbalanced(bits)
         return cls._make(values[:, example], bits[:, example], f"example {example} in each model")
 
     @classmethod
@@ -74,9 +77,11 @@ class Trials:
             rng: Draws the examples.
 
         Raises:
-            UserError: The arrays are no scores and bits.
+            UserError: The arrays are no scores and bits, or the bits were balanced between the
+                models.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
+        require_unbalanced(bits)
         models = np.arange(values.shape[0])
         drawn = rng.integers(0, values.shape[1], size=models.size)
         return cls._make(values[models, drawn], bits[models, drawn], "one example of each model")

@@ -180,6 +180,20 @@ def test_models_are_taken_to_be_each_others_shadows_unless_said_otherwise():
     assert all(row.value is not None for row in free.values())
 
 
+@pytest.mark.parametrize("shadows", [None, "none"])
+def test_no_bound_is_given_for_balanced_bits(shadows):
+    rng = np.random.default_rng(0)
+    members = (np.argsort(rng.random((300, 16)), axis=1) < 8).T
+    given = ScoreFile(scores=members + 0.0, members=members, delta=1e-5)
+    rows = epsilons(audit_rows(given, shadows=shadows))
+    assert all(row.value is None for row in rows.values())
+    assert "each example is in exactly 8 of the 16 models" in rows["one-run, median of 16"].reason
+    name = "one-run, all models (epsilon_lower of a run)"
+    assert "exactly 8 of the 16" in rows[name].reason
+    if shadows == "none":
+        assert "exactly 8 of the 16" in rows["Clopper-Pearson"].reason
+
+
 def test_an_option_that_does_not_fit_is_refused():
     with pytest.raises(UserError, match=r"--bits one-run: the scores have shape \(M, n\)"):
         audit_rows(data((4, 20)), bits="one-run")

@@ -77,6 +77,18 @@ def test_an_accountant_that_fails_says_why(monkeypatch):
     assert values(table)["advantage_gaussian", "advantage"] == "0.1974"
 
 
+@pytest.mark.parametrize("delta", [0, 1e-320])
+def test_bounds_that_need_no_epsilon_are_shown_at_any_delta(delta):
+    found = values(rows("--noise-multiplier", 1, "--delta", delta))
+    epsilons = {name: value for (name, limits), value in found.items() if "epsilon at" in limits}
+    assert (epsilons["epsilon_pld"] == "inf") is (delta == 0)
+    assert epsilons["epsilon_prv"] == ("-" if delta else "inf")
+    assert found["advantage_gaussian", "advantage"] == "0.3829"
+    sampled = ("--noise-multiplier", 1, "--sampling-rate", 0.01, "--steps", 100)
+    found = values(rows(*sampled, "--delta", delta))
+    assert found["advantage_curve", "advantage"] == "0.05067"
+
+
 def test_mu_prior_and_copies():
     found = values(rows("--mu", 0.5, "--prior", 0.2, "--copies", 2, "--delta", 1e-6))
     assert found["advantage_gaussian", "advantage"] == "0.3829"

@@ -60,9 +60,10 @@ def test_an_example_is_one_column():
 
 def test_one_pair_is_drawn_from_each_model_and_all_examples_are_drawn():
     scores = np.arange(5000.0).reshape(1000, 5)
-    trials = Trials.one_per_model(scores, scores % 2 == 0, np.random.default_rng(0))
+    members = np.random.default_rng(1).random(scores.shape) < 0.5
+    trials = Trials.one_per_model(scores, members, np.random.default_rng(0))
     assert np.array_equal(trials.scores // 5, np.arange(1000))
-    assert np.array_equal(trials.members, trials.scores % 2 == 0)
+    assert np.array_equal(trials.members, members.ravel()[trials.scores.astype(int)])
     counts = np.bincount((trials.scores % 5).astype(int), minlength=5)
     assert counts.min() > 150
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from dpbench import privacy
 from dpbench.errors import UserError
 from dpbench.privacy import cache, calibration
-from dpbench.privacy.accountants import accountant
 from dpbench.privacy.calibration import (
     MIN_MU,
     calibrate,
@@ -18,6 +17,7 @@ from dpbench.privacy.calibration import (
     noiseless_tpr,
     search,
 )
+from dpbench.privacy.loss import privacy_loss
 
 SHIPPED = json.loads(files("dpbench.privacy").joinpath("calibrations.json").read_text())
 
@@ -264,9 +264,9 @@ def test_riskcal_agrees_that_the_targets_are_met():
     conversions = pytest.importorskip("riskcal.analysis")
     query = {"sampling_rate": 0.2, "steps": 50}
     sigma = calibrate_advantage(advantage=0.3, **query)
-    distribution = accountant(dp_sgd(sigma, **query))._pld
+    distribution = privacy_loss(dp_sgd(sigma, **query)).composed._pld
     assert 0.299 < conversions.get_advantage_from_pld(distribution) <= 0.3 + 1e-9
     sigma = calibrate_tpr(tpr=0.05, fpr=0.01, **query)
-    distribution = accountant(dp_sgd(sigma, **query))._pld
+    distribution = privacy_loss(dp_sgd(sigma, **query)).composed._pld
     tpr = 1 - float(conversions.get_beta_from_pld(distribution, alpha=0.01))
     assert 0.0498 < tpr <= 0.05 + 1e-9

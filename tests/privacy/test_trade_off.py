@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.accountants import accountant
+from dpbench.privacy.loss import privacy_loss
 from dpbench.privacy.mechanism import trade_off
 from dpbench.seeds import rng_for
 
@@ -144,7 +144,7 @@ def test_unknown_words_are_refused(wrong):
 def test_the_symmetric_curve_agrees_with_riskcal(sigma, rate, steps):
     conversions = pytest.importorskip("riskcal.analysis")
     event = dp_sgd(sigma, rate, steps)
-    distribution = accountant(event)._pld
+    distribution = privacy_loss(event).composed._pld
     fpr = np.concatenate([np.logspace(-6, -1, 50), np.linspace(0.1, 1, 50)])
     tpr = 1 - conversions.get_beta_from_pld(distribution, alpha=fpr)
     found = trade_off(event, fpr)
