@@ -1,6 +1,7 @@
 """Strict numerics for every test: one thread, and a global generator nobody may lean on."""
 
 import os
+import pwd
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -21,3 +22,15 @@ def _global_randomness_is_unused():
     yield
     assert torch.equal(torch_state, torch.random.get_rng_state()), "torch's global RNG was used"
     assert np.array_equal(numpy_state, np.random.get_state()[1]), "NumPy's global RNG was used"  # noqa: NPY002
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """A user id without an account and without HOME, as in containers."""
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)

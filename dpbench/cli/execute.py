@@ -28,10 +28,11 @@ def execute(
     Raises:
         Exit: 130, interrupted; nothing is lost.
     """
+    err = Console(stderr=True)
+    err.print(context.population.understood, markup=False, highlight=False, soft_wrap=True)
     plan = runner.prepare(context, folder)
     if means.retry_failed:
         runner.retry_failed(context.store, plan)
-    err = Console(stderr=True)
     counts = f"{len(plan.cells)} {cells}, {len(plan.jobs)} jobs"
     err.print(f"{context.grid.name}: {counts} -> {folder}", markup=False)
     with followed(context, folder, err, form=means.progress) as report:

@@ -14,9 +14,10 @@ from dpbench.grid.tables import claim_columns
 
 def show_plan(context: Context, folder: Path) -> None:
     """Prints the cells with what they claim, the jobs with what they cost, and what is left."""
+    screen = console()
+    screen.print(context.population.understood, markup=False, highlight=False, soft_wrap=True)
     made = make_plan(context)
     done = context.store.finished() & made.jobs.keys()
-    screen = console()
     screen.print(_cells(made, title=context.grid.name))
     jobs = Table("job", "key", "state", "cost")
     for job in made.jobs.values():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dpbench.comparison.measure import ADVANTAGE, METRICS, Measured, Measurements
-from dpbench.comparison.rivals import Rival, private_family, rivals
+from dpbench.comparison.rivals import SLACK, Rival, private_family, rivals
 from dpbench.defenses import Composition
 from dpbench.errors import UserError
 from dpbench.grid.run import Run
@@ -20,8 +20,8 @@ BEYOND, SHORT = "more accurate", "less accurate"
 COARSE = "strengths too far apart"
 """Verdicts: at the accuracy of the compared cell, it leaks more, less, or that cannot be told.
 It must do so however the baseline bends between two strengths; else these are too far apart.
-Where the baseline is nowhere as inaccurate, or nowhere as accurate, the cell may leak less because
-it learns less (`less accurate`), or more because it learns more (`more accurate`)."""
+Where the accuracies are not shown to be equal, the cell may leak less because it learns less (`less
+accurate`), or more because it learns more (`more accurate`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,7 @@ class Compared:
             accuracy, whatever the baseline's course from one strength to the next.
         accuracy_difference: In accuracy where it was read; 0 but at the ends of the baseline.
         equal_leak_difference: In accuracy, where the baseline leaks as much; None for one cell.
+        equal_leak_gap: In leak where that was read; 0 but at the ends of the baseline.
         models_needed: Models that would tell such a difference from 0, four times in five.
         verdict: One of this module's words.
     """
@@ -67,8 +68,15 @@ class Compared:
     looser: Interval
     accuracy_difference: Interval
     equal_leak_difference: Interval | None
+    equal_leak_gap: Interval | None
     models_needed: float
     verdict: str
+
+    @property
+    def equally_accurate(self) -> bool:
+        """Whether the accuracies differ by less than half a point, limits included."""
+        apart = self.accuracy_difference
+        return apart.low >= -SLACK and apart.high <= SLACK
 
     def row(self) -> dict[str, Any]:
         """Returns the row of `comparison.csv`: an interval is three columns."""
@@ -76,7 +84,7 @@ class Compared:
         for name, value in vars(self).items():
             if isinstance(value, Interval):
                 row |= columns(name, value)
-            elif name == "equal_leak_difference":
+            elif value is None:
                 row |= columns(name, Interval(math.nan, math.nan, math.nan))
             else:
                 row[name] = value
@@ -221,7 +229,7 @@ def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Itera
         cell, rival = pair.cell, pair.rival
         leak = cell.leaks[pair.metric]
         apart = interval(combine(_minus, cell.accuracy, rival.accuracy), **size)
-        equal = rival.equal_leak_accuracy
+        equal, reached = rival.equal_leak_accuracy, rival.equal_leak
         yield Compared(
             cell=cell.label,
             track=track,
@@ -239,6 +247,7 @@ def _judged(pairs: list[_Pair], measurements: Measurements, track: str) -> Itera
             looser=looser[number],
             accuracy_difference=apart,
             equal_leak_difference=equal and interval(combine(_minus, cell.accuracy, equal), **size),
+            equal_leak_gap=reached and interval(combine(_minus, leak.mean, reached), **size),
             models_needed=models_needed(difference, **size),
             verdict=verdict(together[number], apart, stricter[number], looser[number]),
         )
@@ -253,14 +262,15 @@ def verdict(difference: Interval, accuracy: Interval, stricter: Interval, looser
 
     Args:
         difference: In leak, to the baseline at equal accuracy.
-        accuracy: In accuracy to where the baseline was read.
+        accuracy: In accuracy to where the baseline was read. A cell is worse only if it is shown
+            to be no more accurate, and better only if it is shown to be no less.
         stricter: In leak, to the baseline's strength before.
         looser: In leak, to its strength after.
     """
     if looser.low > 0:
-        return BEYOND if accuracy.low > 0 else WORSE
+        return WORSE if accuracy.high <= SLACK else BEYOND
     if stricter.high < 0:
-        return SHORT if accuracy.high < 0 else BETTER
+        return BETTER if accuracy.low >= -SLACK else SHORT
     return COARSE if difference.low > 0 or difference.high < 0 else UNRESOLVED
 
 

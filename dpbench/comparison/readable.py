@@ -20,6 +20,7 @@ def readable(found: Sequence[Compared]) -> pd.DataFrame:
             "measured": _number(one.leak),
             "baseline": one.rival,
             "read at": one.where,
+            "its accuracy": f"{one.rival_accuracy.value:.3f}",
             "its leak": _number(one.rival_leak),
             "difference": _number(one.difference),
             "verdict": one.verdict,

@@ -30,6 +30,7 @@ class Rival(NamedTuple):
             the line bends.
         equal_leak_accuracy: Its accuracy where it leaks as much as the compared cell; None if it
             has a single strength.
+        equal_leak: Its leak there: the compared cell's, but at the ends of the line.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Rival(NamedTuple):
     stricter: Draws
     looser: Draws
     equal_leak_accuracy: Draws | None
+    equal_leak: Draws | None
 
 
 def private_family(cells: Sequence[Composition]) -> list[Composition]:
@@ -82,7 +84,7 @@ def frontier_rival(cell: Measured, family: Sequence[Measured], metric: str) -> R
 
         return combine(one, level, *along, *values)
 
-    own = cell.leaks[metric].mean
+    own, several = cell.leaks[metric].mean, len(family) > 1
     point = Frontier(
         np.array([draws.value for draws in accuracies]), np.array([draws.value for draws in leaks])
     ).at(cell.accuracy.value)
@@ -93,7 +95,8 @@ def frontier_rival(cell: Measured, family: Sequence[Measured], metric: str) -> R
         leak=read(accuracies, leaks, cell.accuracy, "value"),
         stricter=read(accuracies, leaks, cell.accuracy, "stricter"),
         looser=read(accuracies, leaks, cell.accuracy, "looser"),
-        equal_leak_accuracy=read(leaks, accuracies, own, "value") if len(family) > 1 else None,
+        equal_leak_accuracy=read(leaks, accuracies, own, "value") if several else None,
+        equal_leak=read(leaks, accuracies, own, "along") if several else None,
     )
 
 
@@ -107,7 +110,7 @@ def _between(labels: list[str], point: Reading) -> str:
 def cell_rival(name: str, cell: Measured, metric: str) -> Rival:
     """Returns one cell as a baseline, whatever its accuracy."""
     leak = cell.leaks[metric].mean
-    return Rival(name, cell.label, cell.accuracy, leak, leak, leak, None)
+    return Rival(name, cell.label, cell.accuracy, leak, leak, leak, None, None)
 
 
 def best_rival(cell: Measured, others: Sequence[Measured], metric: str) -> Rival | None:
@@ -137,6 +140,7 @@ def best_rival(cell: Measured, others: Sequence[Measured], metric: str) -> Rival
         stricter=leak,
         looser=leak,
         equal_leak_accuracy=None,
+        equal_leak=None,
     )
 
 

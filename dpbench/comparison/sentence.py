@@ -23,36 +23,37 @@ NAMES = {
 }
 _RIVALS = {"dp_sgd": "DP-SGD", "best other": "the best other defense", "none": "no defense"}
 
+_READ = 1e-9
+"""Readings that differ by less lie where they were asked for: only rounding keeps them apart."""
+
 
 def sentence(one: Compared, *, models: int) -> str:
     """Returns one comparison with its verdict, e.g. for a paper's text."""
-    rival = f"{_RIVALS[one.rival]} {_percent(one.rival_leak)}"
-    if one.rival != "none":
-        rival += f" ({one.where})"
-    points = "canaries" if one.track == CANARY else "ordinary examples"
+    rival, points = _RIVALS[one.rival], "canaries" if one.track == CANARY else "ordinary examples"
+    where = "" if one.rival == "none" else f" ({one.where})"
     text = (
-        f"at {100 * one.accuracy.value:.1f} % accuracy {one.cell} leaks {_percent(one.leak)} "
-        f"{NAMES[one.metric]} of {points} ({one.attack}), {rival}; "
+        f"{one.cell} at {100 * one.accuracy.value:.1f} % accuracy leaks {_percent(one.leak)} "
+        f"{NAMES[one.metric]} of {points} ({one.attack}); {rival} at "
+        f"{100 * one.rival_accuracy.value:.1f} % accuracy leaks {_percent(one.rival_leak)}{where}; "
         f"paired difference {_points(one.difference)}"
     )
-    return f"{text}: {_ending(one, models)}"
+    return f"{text}: {_ending(one, models)}{_unequal(one)}"
 
 
 def _ending(one: Compared, models: int) -> str:
     rival = _RIVALS[one.rival]
-    apart = f"{_points(one.accuracy_difference)} points of accuracy"
+    equal = " at equal accuracy" if one.equally_accurate else ""
     match one.verdict:
-        case _ if one.rival == "none" and one.verdict != UNRESOLVED:
-            word = "more" if one.difference.value > 0 else "less"
-            return f"{word} than {rival}, at a difference of {apart}"
+        case _ if one.rival == "none" and one.verdict not in (UNRESOLVED, COARSE):
+            return f"{'more' if one.difference.value > 0 else 'less'} than {rival}{equal}"
         case verdict if verdict == WORSE:
-            return f"worse than {rival}"
+            return f"worse than {rival}{equal}"
         case verdict if verdict == BETTER:
-            return f"better than {rival}"
+            return f"better than {rival}{equal}"
         case verdict if verdict == BEYOND:
-            return f"more than {rival}, which is nowhere as accurate ({apart} less)"
+            return f"more than {rival}, which may be less accurate"
         case verdict if verdict == SHORT:
-            return f"less than {rival}, which is nowhere as inaccurate ({apart})"
+            return f"less than {rival}, which may be more accurate"
         case verdict if verdict == COARSE:
             return (
                 f"not decided, since {rival} may bend between these strengths: "
@@ -60,6 +61,23 @@ def _ending(one: Compared, models: int) -> str:
                 f"{_points(one.looser)}; run strengths between them"
             )
     return f"not resolvable with {models} models{_needed(one.models_needed)}"
+
+
+def _unequal(one: Compared) -> str:
+    """Says by how much accuracies differ, and what the difference is at equal leak instead."""
+    if one.equally_accurate:
+        return ""
+    said = f"; accuracies differ by {_points(one.accuracy_difference)} points"
+    if one.rival != "dp_sgd":
+        return said
+    if one.equal_leak_difference is None or one.equal_leak_gap is None:
+        return f"{said}, and at equal leak nothing can be read off a single strength"
+    if abs(one.equal_leak_gap.value) > _READ:
+        return (
+            f"{said}, and no strength leaks as much: the nearest is {_points(one.equal_leak_gap)} "
+            "points of leak away"
+        )
+    return f"{said}; at equal leak by {_points(one.equal_leak_difference)}"
 
 
 def _needed(models: float) -> str:
@@ -112,14 +130,28 @@ def _overall(
     worse: Sequence[Compared], better: Sequence[Compared], against: Sequence[Compared]
 ) -> str:
     rival, total = _RIVALS[against[0].rival], len(against)
-    counts = [
-        f"{_some(len(ones), total)} {word} than {rival} at equal accuracy"
-        for ones, word in ((worse, "more"), (better, "less"))
-        if ones
-    ]
-    if not counts:
-        return f"no difference from {rival} at equal accuracy can be told"
-    return " and ".join(counts)
+    counts = []
+    for ones, word in ((worse, "more"), (better, "less")):
+        places = [_place(one) for one in ones]
+        counts += [
+            f"{_some(places.count(place), total)} {word} than {rival} {place}"
+            for place in dict.fromkeys(places)
+        ]
+    if counts:
+        return " and ".join(counts)
+    place = "at equal accuracy " if all(one.equally_accurate for one in against) else ""
+    return f"no difference in leak from {rival} {place}can be told"
+
+
+def _place(one: Compared) -> str:
+    """Returns at which accuracy the cell was compared with its baseline."""
+    if one.equally_accurate:
+        return "at equal accuracy"
+    if one.accuracy_difference.low > 0:
+        return "at higher accuracy"
+    if one.accuracy_difference.high < 0:
+        return "at lower accuracy"
+    return "at an accuracy that may differ"
 
 
 def _some(count: int, total: int) -> str:

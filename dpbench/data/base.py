@@ -17,6 +17,23 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+class Told(NamedTuple):
+    """What a file was taken for, for whoever wrote it.
+
+    Attributes:
+        label_column: The name of the labels' column, or none.
+        class_names: The classes as the file has them, in the order of their numbers; none where
+            numbers are all there is.
+        read_as: How a text was understood, or nothing.
+        notes: What its author should know.
+    """
+
+    label_column: str = ""
+    class_names: tuple[str, ...] = ()
+    read_as: str = ""
+    notes: tuple[str, ...] = ()
+
+
 class RawData(NamedTuple):
     """A data set as its publisher cut it, neither deduplicated nor standardised.
 
@@ -30,6 +47,7 @@ class RawData(NamedTuple):
         is_image: Whether inputs are images.
         binary: `(*shape)` bool, the features that hold bits *by declaration of the data set*. What
             some rows happen to contain must not decide it.
+        told: What a user's file was taken for.
     """
 
     train_x: Array
@@ -39,6 +57,7 @@ class RawData(NamedTuple):
     n_classes: int
     is_image: bool
     binary: Bools
+    told: Told = Told()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from dpbench.data.canaries import Canaries, Planted, plant
 from dpbench.data.published import data_folder
 from dpbench.data.scaling import Scaling, average_pool
 from dpbench.data.splitting import MIN_REFERENCE, Split, first_occurrences, split
+from dpbench.data.understood import understood
 from dpbench.errors import UserError
 from dpbench.seeds import rng_for
 
@@ -68,6 +69,7 @@ class Population:
         unit: `(*shape)` float32, the size of one raw unit: black to white for images, one
             standard deviation for continuous columns, 1 for bits.
         binary: `(*shape)` bool, features that take only the values low and high.
+        understood: What the data were taken for: a line, and a line for every note.
     """
 
     pool_x: Floats
@@ -84,8 +86,9 @@ class Population:
     high: Floats
     unit: Floats
     binary: Bools
+    understood: str = ""
     digest: str = dataclasses.field(init=False)
-    """BLAKE2b over everything above; it enters the keys of what is trained on this population."""
+    """BLAKE2b over all arrays above; it enters the keys of what is trained on this population."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", _digest(self))
@@ -140,6 +143,7 @@ def load_population(spec: PopulationSpec, *, seed: int, data_dir: Path | None) -
         high=scaling.high,
         unit=scaling.unit,
         binary=scaling.binary,
+        understood=understood(raw, name=spec.path or spec.dataset),
     )
 
 
@@ -212,12 +216,14 @@ def _with_classes(raw: RawData, classes: tuple[int, ...]) -> RawData:
     if raw.test_x is not None:
         test_y = relabel[raw.test_y]
         test_x, test_y = raw.test_x[test_y >= 0], test_y[test_y >= 0]
+    names = raw.told.class_names or tuple(map(str, range(raw.n_classes)))
     return raw._replace(
         train_x=train_x,
         train_y=train_y[train_y >= 0],
         test_x=test_x,
         test_y=test_y,
         n_classes=len(classes),
+        told=raw.told._replace(class_names=tuple(names[label] for label in classes)),
     )
 
 
@@ -262,7 +268,7 @@ def _tuning(reference: Ints) -> Split:
 def _digest(population: Population) -> str:
     state = hashlib.blake2b(digest_size=16)
     for field in dataclasses.fields(population):
-        if field.init:
+        if field.init and field.name != "understood":
             value = getattr(population, field.name)
             array = np.ascontiguousarray(value)
             state.update(f"{field.name}:{array.dtype.str}:{np.shape(value)};".encode())

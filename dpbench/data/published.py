@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from dpbench.errors import UserError
+from dpbench.home import expanded, home
 
 
 def data_folder(data_dir: Path | None = None) -> Path:
@@ -20,10 +21,18 @@ def data_folder(data_dir: Path | None = None) -> Path:
 
     Args:
         data_dir: Taken if given; otherwise the environment variable `DPBENCH_DATA`, otherwise
-            `~/.cache/dpbench/data`. The folder need not exist.
+            `~/.cache/dpbench/data`, or `dpbench-data` in the working directory where no home folder
+            is known. The folder need not exist.
+
+    Raises:
+        UserError: The given folder starts at a home folder that is not known.
     """
-    chosen = data_dir or os.environ.get("DPBENCH_DATA") or "~/.cache/dpbench/data"
-    return Path(chosen).expanduser()
+    if data_dir:
+        return expanded(data_dir, field="--data-dir")
+    if named := os.environ.get("DPBENCH_DATA"):
+        return expanded(named, field="DPBENCH_DATA")
+    base = home()
+    return base / ".cache" / "dpbench" / "data" if base else Path("dpbench-data")
 
 
 def digest_of(content: bytes, algorithm: str) -> str:

@@ -1,16 +1,19 @@
 """A user's own data: `dataset: file, path: X.npz` (or .csv)."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dpbench.component import register
-from dpbench.data.base import Array, Bools, Dataset, Ints, RawData, no_bits
-from dpbench.data.tables import Table, read_csv, read_npz
+from dpbench.data.base import Array, Bools, Dataset, Ints, RawData, Told, no_bits
+from dpbench.data.csv_table import read_csv
+from dpbench.data.tables import Table, read_npz
 from dpbench.errors import UserError
+from dpbench.home import expanded
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -24,7 +27,8 @@ class File(Dataset):
     images `(n, height, width)` or `(n, channels, height, width)`, uint8 or floats in [0, 1].
     An optional key `binary`, `(features,)` bool, declares which features hold bits.
 
-    `.csv`: numbers, and the label in the column named `label`, or else in the last one.
+    `.csv`: numbers, and the label in the column named `label`, or else in the last one; separated
+    by commas, semicolons, tabs or pipes. What may be read in two ways is refused.
 
     Labels are integers or names, or one-hot rows; they are mapped to 0..k-1 in ascending order.
     Without a declaration, the features that hold only 0 and 1 throughout the file are bits.
@@ -46,7 +50,7 @@ class File(Dataset):
                 are not classes. The message names the offending column.
         """
         del data_dir
-        path = Path(self.path).expanduser()
+        path = expanded(self.path, field="population.path")
         readers = {".npz": read_npz, ".csv": read_csv}
         if path.suffix not in readers:
             raise UserError(
@@ -72,16 +76,35 @@ def _raw(table: Table) -> RawData:
     _require_finite(table)
     is_image = table.inputs.ndim > 2
     inputs = _images(table.inputs, where=where) if is_image else table.inputs.astype(np.float64)
-    labels, n_classes = _classes(table.labels, where=where)
+    labels, class_names = _classes(table.labels, where=where)
     return RawData(
         train_x=inputs,
         train_y=labels,
         test_x=None,
         test_y=None,
-        n_classes=n_classes,
+        n_classes=len(class_names),
         is_image=is_image,
         binary=no_bits(inputs.shape[1:]) if is_image else _bits(table, inputs),
+        told=Told(
+            label_column=table.label_column,
+            class_names=class_names,
+            read_as=table.read_as,
+            notes=() if is_image else tuple(_identifiers(table, inputs)),
+        ),
     )
+
+
+def _identifiers(table: Table, inputs: Array) -> Iterator[str]:
+    """Yields a note on every feature that numbers the rows: it tells copies of an input apart."""
+    if len(inputs) < 3:
+        return
+    for number in np.flatnonzero((np.diff(inputs, axis=0) > 0).all(axis=0)):
+        if (inputs[:, number] == np.rint(inputs[:, number])).all():
+            name = f"'{table.columns[number]}'" if table.columns else str(number)
+            yield (
+                f"feature {name} increases from row to row; if it numbers the rows, leave it out: "
+                "it hides duplicates and gives members away"
+            )
 
 
 def _require_finite(table: Table) -> None:
@@ -114,7 +137,7 @@ def _images(inputs: Array, *, where: str) -> Array:
     return images.astype(np.float32 if top == 1 else np.uint8)
 
 
-def _classes(labels: Array, *, where: str) -> tuple[Ints, int]:
+def _classes(labels: Array, *, where: str) -> tuple[Ints, tuple[str, ...]]:
     if labels.ndim == 2 and labels.shape[1] > 1:
         one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
         if not one_hot:
@@ -131,7 +154,14 @@ def _classes(labels: Array, *, where: str) -> tuple[Ints, int]:
     values, numbers = np.unique(labels.ravel(), return_inverse=True)
     if len(values) < 2:
         raise UserError(f"{where}: all labels are {values[0]!s}", allowed="two classes or more")
-    return numbers.astype(np.int64), len(values)
+    return numbers.astype(np.int64), tuple(map(_name, values))
+
+
+def _name(value: Any) -> str:
+    """Returns a class as it is shown: 3 for 3.0, and text for bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return f"{value:g}" if isinstance(value, np.floating) else str(value)
 
 
 def _bits(table: Table, inputs: Array) -> Bools:

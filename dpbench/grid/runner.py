@@ -22,6 +22,7 @@ from dpbench.grid.quarantine import Quarantine
 from dpbench.grid.store import Store
 from dpbench.grid.tables import Tables, write_tables
 from dpbench.grid.worker import work
+from dpbench.home import expanded
 
 Report = Callable[[Board[Job]], None]
 
@@ -97,7 +98,7 @@ def crew_of(
         folder=out.resolve(),
         workers=workers,
         device=context.device,
-        data_dir=context.data_dir and context.data_dir.expanduser().resolve(),
+        data_dir=context.data_dir and expanded(context.data_dir, field="--data-dir").resolve(),
         limits=limits,
         plugins=plugins,
     )
@@ -157,7 +158,7 @@ def _anywhere(document: dict[str, Any]) -> dict[str, Any]:
     population = document["population"]
     if population.get("path") is None:
         return document
-    path = str(Path(population["path"]).expanduser().resolve())
+    path = str(expanded(population["path"], field="population.path").resolve())
     return document | {"population": population | {"path": path}}
 
 

@@ -1,8 +1,8 @@
 """Results of the numeric accountant, remembered in memory and on disk.
 
 Accounting is a pure function of its query, so a result is stored under the digest of the query. The
-folder is `$DPBENCH_CACHE`, or `~/.cache/dpbench/accounting`. A cache that cannot be read or written
-costs time, never a result.
+folder is `$DPBENCH_CACHE`, or `~/.cache/dpbench/accounting`; where no home folder is known, memory
+alone is used. A cache that cannot be read or written costs time, never a result.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from dpbench.home import home
 
 # Raised by hand when the accountant's numbers change.
 VERSION = 4
@@ -31,11 +33,13 @@ def recall(query: dict[str, Any], compute: Callable[[], Any]) -> Any:
     versions = [VERSION, importlib.metadata.version("dp-accounting")]
     text = json.dumps({"versions": versions, **query}, sort_keys=True)
     if text not in _memory:
-        file = folder() / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
-        stored = _read(file)
+        kept = folder()
+        name = f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
+        stored = _read(kept / name) if kept else {}
         if stored.get("query") != text:
             stored = {"query": text, "answer": compute()}
-            _write(file, stored)
+            if kept:
+                _write(kept / name, stored)
         _memory[text] = stored["answer"]
     return _memory[text]
 
@@ -45,10 +49,12 @@ def forget() -> None:
     _memory.clear()
 
 
-def folder() -> Path:
-    """Returns the folder of the cache's files."""
-    named = os.environ.get("DPBENCH_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "dpbench" / "accounting"
+def folder() -> Path | None:
+    """Returns the folder of the cache's files, or None if there is no place for one."""
+    if named := os.environ.get("DPBENCH_CACHE"):
+        return Path(named)
+    base = home()
+    return base / ".cache" / "dpbench" / "accounting" if base else None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -5,10 +5,13 @@ vl-convert brings the libraries that a browser draws them with, so that a page n
 """
 
 import os
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from dpbench.home import home
 
 LOWEST_RATE = 1e-4
 """Rates below are drawn there, since a logarithmic axis has no zero."""
@@ -38,7 +41,7 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
 
     A layer with a name is to be left out where no row has a value in the field of that name.
     """
-    import altair as alt
+    alt = _altair()
 
     accuracy = alt.X(
         "accuracy:Q",
@@ -87,7 +90,7 @@ def _limits(alt: Any, points: Any, accuracy: Any, color: Any) -> list[Any]:
 
 def roc() -> dict[str, Any]:
     """Returns the ROC chart: data sets `curves` (one row per vertex) and `intervals`."""
-    import altair as alt
+    alt = _altair()
 
     rates = {"x": ("fpr:Q", "false positive rate"), "y": ("tpr:Q", "true positive rate")}
     scale = alt.Scale(type="log", domain=[LOWEST_RATE, 1], clamp=True)
@@ -121,6 +124,19 @@ def _scale(alt: Any, rate: bool) -> Any:
     return alt.Scale(zero=True, nice=True)
 
 
+def _altair() -> Any:
+    """Imports altair, which looks for a home folder as it is imported and needs none."""
+    if home():
+        import altair
+    else:
+        os.environ["HOME"] = os.sep
+        try:
+            import altair
+        finally:
+            del os.environ["HOME"]
+    return altair
+
+
 def _axis(alt: Any, rate: bool) -> Any:
     return alt.Axis(format="~%", values=[1e-4, 1e-3, 1e-2, 1e-1, 1]) if rate else alt.Axis()
 
@@ -140,16 +156,17 @@ def script() -> str:
     """
     import vl_convert
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpbench"
-    kept = cache / f"vega-embed-{version('vl-convert-python')}.js"
-    if kept.is_file():
+    named, base = os.environ.get("XDG_CACHE_HOME"), home()
+    cache = Path(named) if named else base / ".cache" if base else None
+    kept = cache and cache / "dpbench" / f"vega-embed-{version('vl-convert-python')}.js"
+    if kept and kept.is_file():
         return kept.read_text(encoding="utf-8")
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f"{kept.name}.{os.getpid()}")
-        temporary.write_text(bundle, encoding="utf-8")
-        temporary.replace(kept)
-    except OSError:
-        pass  # a home that cannot be written to costs the seconds again, and nothing else
+    # Without a home folder, or with one that cannot be written to, it takes the seconds again.
+    with suppress(OSError):
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            temporary = kept.with_name(f"{kept.name}.{os.getpid()}")
+            temporary.write_text(bundle, encoding="utf-8")
+            temporary.replace(kept)
     return bundle

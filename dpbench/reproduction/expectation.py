@@ -56,8 +56,8 @@ class Reported(Settings):
         value: The number.
         source: Where it stands, with its provenance code.
         ours: Where ours is.
-        within: Where the experiment is the same: how far ours may be away. Left out where it is a
-            miniature: both are then shown, and orderings are what is judged.
+        within: Where the experiment is the same: how far ours may be away, with its whole interval.
+            Left out where it is a miniature: both are then shown, and orderings are judged.
         because: Why ours is another, if it is known to be; with the evidence.
     """
 

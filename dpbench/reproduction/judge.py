@@ -72,11 +72,25 @@ def _reported(one: Reported, numbers: Numbers) -> Judged:
     if one.within is None:
         verdict, note = SHOWN, "another scale: not judged by itself"
     else:
-        near = ours.low <= one.value + one.within and ours.high >= one.value - one.within
-        verdict, note = (MATCH if near else DIFFERS), f"tolerance {one.within:g}"
-        if one.because and not near:
+        verdict, note = equivalence(ours, one.value, one.within), f"tolerance {one.within:g}"
+        if verdict == DIFFERS and one.because:
             note = f"{note}; {one.because}"
+        if verdict == OPEN and ours.high - ours.low > 2 * one.within:
+            note = f"{note}, less than the interval's half-width: no value could match"
     return Judged(one.what, one.source, f"{one.value:g}", _number(ours), verdict, note)
+
+
+def equivalence(ours: Interval, value: float, within: float) -> str:
+    """Returns whether a measured number equals a published one up to a tolerance.
+
+    This is the equivalence test by its interval: the burden of proof is on the match, so that a
+    wider interval never makes one. Two numbers that are exactly `within` apart match in at most
+    2.5 % of studies, and so do any that lie farther apart.
+    """
+    if value - within <= ours.low and ours.high <= value + within:
+        return MATCH
+    apart = ours.high < value - within or value + within < ours.low
+    return DIFFERS if apart else OPEN
 
 
 def _ordering(statement: Ordering, numbers: Callable[[str], Numbers]) -> Judged:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import dpbench
 from dpbench.comparison.compare import (
@@ -183,15 +185,18 @@ def test_a_sentence_has_all_its_numbers(finished):
 
 
 LOW, NONE, HIGH = Interval(-2, -3, -1), Interval(0, -1, 1), Interval(2, 1, 3)
+EQUAL = Interval(0, -0.004, 0.004)
 
 
 @pytest.mark.parametrize(
     ("difference", "accuracy", "stricter", "looser", "word"),
     [
-        (HIGH, NONE, HIGH, HIGH, WORSE),
+        (HIGH, EQUAL, HIGH, HIGH, WORSE),
+        (HIGH, NONE, HIGH, HIGH, BEYOND),  # it may be the more accurate one
         (HIGH, LOW, HIGH, HIGH, WORSE),
         (HIGH, HIGH, HIGH, HIGH, BEYOND),
-        (LOW, NONE, LOW, LOW, BETTER),
+        (LOW, EQUAL, LOW, LOW, BETTER),
+        (LOW, NONE, LOW, LOW, SHORT),  # it may be the less accurate one
         (LOW, HIGH, LOW, LOW, BETTER),
         (LOW, LOW, LOW, LOW, SHORT),
         (NONE, LOW, HIGH, LOW, UNRESOLVED),
@@ -201,6 +206,61 @@ LOW, NONE, HIGH = Interval(-2, -3, -1), Interval(0, -1, 1), Interval(2, 1, 3)
 )
 def test_verdicts(difference, accuracy, stricter, looser, word):
     assert verdict(difference, accuracy, stricter, looser) == word
+
+
+@given(value=st.floats(-1, 1), parts=st.tuples(*[st.floats(0, 1)] * 4))
+def test_noise_in_accuracy_never_makes_a_claim(value, parts):
+    low, high = value - parts[0], value + parts[1]
+    for leak, claim in ((HIGH, WORSE), (LOW, BETTER)):
+        narrow = verdict(leak, Interval(value, low, high), leak, leak)
+        wide = verdict(leak, Interval(value, low - parts[2], high + parts[3]), leak, leak)
+        assert wide != claim or narrow == claim
+
+
+def test_a_defense_more_accurate_than_any_dp_sgd_is_not_said_to_be_equally_accurate(finished):
+    one = only(of(finished, "planted_mask"), rival="dp_sgd", metric="advantage", track="average")[0]
+    apart = dataclasses.replace(
+        one,
+        accuracy=Interval(0.265, 0.25, 0.28),
+        rival_accuracy=Interval(0.232, 0.22, 0.24),
+        accuracy_difference=Interval(0.033, 0.02, 0.046),
+        equal_leak_difference=Interval(0.051, 0.03, 0.07),
+        equal_leak_gap=Interval(0.0, -0.01, 0.01),
+        verdict=BEYOND,
+    )
+    text = sentence(apart, models=16)
+    assert "at 26.5 % accuracy leaks" in text
+    assert "DP-SGD at 23.2 % accuracy leaks" in text
+    assert text.endswith(
+        "accuracies differ by +3.3 [+2.0, +4.6] points; at equal leak by +5.1 [+3.0, +7.0]"
+    )
+    for changes, place in (
+        ({}, "at higher accuracy"),
+        ({"accuracy_difference": Interval(-0.033, -0.046, -0.02)}, "at lower accuracy"),
+        ({"accuracy_difference": Interval(0.01, -0.01, 0.03)}, "at an accuracy that may differ"),
+    ):
+        said = overall([dataclasses.replace(apart, **changes)], models=16)
+        assert said.startswith(f"It leaks more than DP-SGD {place}. ")
+        assert "equal accuracy" not in said
+    tie = dataclasses.replace(apart, verdict=UNRESOLVED)
+    assert "equal accuracy" not in overall([tie], models=16)
+
+
+def test_where_neither_accuracy_nor_leak_is_reached_both_gaps_are_said(finished):
+    one = only(of(finished, "planted_mask"), rival="dp_sgd", metric="advantage", track="average")[0]
+    apart = dataclasses.replace(one, accuracy_difference=Interval(0.03, 0.02, 0.04))
+    beyond = dataclasses.replace(apart, equal_leak_gap=Interval(0.1, 0.05, 0.15))
+    assert "no strength leaks as much: the nearest is +10.0" in sentence(beyond, models=16)
+    single = dataclasses.replace(apart, equal_leak_gap=None, equal_leak_difference=None)
+    assert "nothing can be read off a single strength" in sentence(single, models=16)
+
+
+def test_equal_accuracy_is_said_only_where_it_was_measured(finished):
+    for name in ("planted_nothing", "planted_disguise", "planted_mask"):
+        for one in of(finished, name):
+            equal = abs(one.accuracy.value - one.rival_accuracy.value) <= 0.005
+            assert equal or "equal accuracy" not in sentence(one, models=16)
+            assert f"{100 * one.rival_accuracy.value:.1f} % accuracy" in sentence(one, models=16)
 
 
 def test_dp_sgd_in_disguise_between_distant_strengths_is_not_called_better(finished):

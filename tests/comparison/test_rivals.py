@@ -54,6 +54,9 @@ def test_dp_sgd_is_read_off_between_its_strengths():
     assert rival.accuracy.value == pytest.approx(0.75)
     assert rival.leak.value == pytest.approx(0.2)
     assert rival.equal_leak_accuracy.value == pytest.approx(0.81)
+    assert rival.equal_leak.value == pytest.approx(0.4)
+    beyond = frontier_rival(cell("new", 0.9, 0.7), family, "advantage")
+    assert (beyond.accuracy.value, beyond.equal_leak.value) == (0.82, 0.5)
     assert frontier_rival(cell("new", 0.8, 0.4), family, "advantage").where == "b"
 
 

@@ -42,8 +42,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
     assert first.pool_x.tobytes() == again.pool_x.tobytes()
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Population) if f.init])
-def test_the_digest_covers_every_field(field):
+ARRAYS = [f.name for f in dataclasses.fields(Population) if f.init and f.name != "understood"]
+
+
+@pytest.mark.parametrize("field", ARRAYS)
+def test_the_digest_covers_every_field_but_the_description(field):
     population = population_of(RAW, pool=50)
     value = getattr(population, field)
     changes = {

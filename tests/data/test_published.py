@@ -31,6 +31,16 @@ def test_the_folder_is_the_argument_then_the_variable_then_the_cache(monkeypatch
     assert data_folder(Path("~/mine")) == Path.home() / "mine"
 
 
+def test_without_a_home_folder_the_working_directory_is_taken(monkeypatch, no_home):
+    monkeypatch.delenv("DPBENCH_DATA", raising=False)
+    assert data_folder() == Path("dpbench-data")
+    with pytest.raises(UserError, match=r"--data-dir: '~/mine' starts at a home folder"):
+        data_folder(Path("~/mine"))
+    monkeypatch.setenv("DPBENCH_DATA", "~/data")
+    with pytest.raises(UserError, match=r"DPBENCH_DATA: '~/data' starts at a home folder"):
+        data_folder()
+
+
 def test_a_git_blob_digest_is_what_git_prints():
     # `printf 'hello\n' | git hash-object --stdin`
     assert digest_of(b"hello\n", "git-blob") == "git-blob:ce013625030ba8dba906f756967f9e9ca394464a"

@@ -75,3 +75,12 @@ def test_default_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("DPBENCH_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.folder() == tmp_path / ".cache" / "dpbench" / "accounting"
+
+
+def test_without_a_home_folder_answers_are_kept_in_memory(monkeypatch, no_home):
+    monkeypatch.delenv("DPBENCH_CACHE")
+    assert cache.folder() is None
+    cache.forget()
+    costly = Costly(4.0)
+    assert [cache.recall({"q": 1}, costly) for _ in range(2)] == [4, 4]
+    assert costly.calls == 1

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import dpbench
 from dpbench.errors import UserError
@@ -24,6 +26,7 @@ from dpbench.reproduction.judge import (
     MISSING,
     OPEN,
     SHOWN,
+    equivalence,
     judge,
 )
 from dpbench.reproduction.measured import Numbers
@@ -60,19 +63,78 @@ def verdicts(one, numbers):
 
 @pytest.mark.parametrize(
     ("value", "within", "verdict"),
-    [(0.33, 0.0, DIFFERS), (0.33, 0.02, MATCH), (0.25, 0.0, MATCH), (0.9, None, SHOWN)],
+    [
+        (0.26, 0.06, MATCH),
+        (0.26, 0.05, OPEN),  # the interval reaches beyond 0.31
+        (0.25, 0.0, OPEN),
+        (0.33, 0.02, OPEN),  # the tolerance meets the interval: no match, and no difference
+        (0.33, 0.009, DIFFERS),
+        (0.1, 0.05, DIFFERS),
+        (0.9, None, SHOWN),
+    ],
 )
-def test_a_number_matches_where_its_tolerance_meets_our_interval(value, within, verdict):
+def test_a_number_matches_where_its_tolerance_holds_our_whole_interval(value, within, verdict):
     one = Reported(what="w", value=value, source="s", ours=SMALL, within=within)
     numbers = Known({"small": Interval(0.25, 0.2, 0.32)})
     assert verdicts(paper(reported=(one,)), numbers) == [verdict]
 
 
+def test_a_number_without_noise_matches_by_its_value_alone():
+    assert equivalence(Interval(0.5, 0.5, 0.5), 0.5, 0.0) == MATCH
+    assert equivalence(Interval(0.5, 0.5, 0.5), 0.49, 0.0) == DIFFERS
+
+
+NUMBER, WIDTH = st.floats(-1, 1), st.floats(0, 2)
+
+
+@given(value=NUMBER, within=WIDTH, centre=NUMBER, parts=st.tuples(WIDTH, WIDTH, WIDTH, WIDTH))
+def test_a_wider_interval_never_makes_a_match_or_a_difference(value, within, centre, parts):
+    down, up, further_down, further_up = parts
+    narrow = Interval(centre, centre - down, centre + up)
+    wide = Interval(centre, narrow.low - further_down, narrow.high + further_up)
+    before, after = (equivalence(ours, value, within) for ours in (narrow, wide))
+    assert after in (before, OPEN)
+
+
+@given(margin=NUMBER, centre=NUMBER, parts=st.tuples(WIDTH, WIDTH, WIDTH, WIDTH))
+def test_a_wider_interval_never_makes_a_statement_hold_or_fail(margin, centre, parts):
+    down, up, further_down, further_up = parts
+    half = Interval(0.5, 0.5, 0.5)
+    found = []
+    for low, high in ((down, up), (down + further_down, up + further_up)):
+        one = Ordering(claim="c", source="s", more=LARGE, than=SMALL, margin=margin)
+        gap = Interval(centre, centre - low, centre + high)
+        found += verdicts(paper(orderings=(one,)), Known({"large": half, "small": half}, gap))
+    assert found[1] in (found[0], OPEN)
+
+
+@pytest.mark.parametrize(("away", "most"), [(0.0, 1.0), (0.05, 0.03), (0.1, 0.001)])
+def test_noise_makes_matches_rarer(away, most):
+    """Our number is Gaussian around a truth that lies `away` from the published one."""
+    noise = np.random.default_rng(0).standard_normal(4000)
+    rates = []
+    for error in (0.005, 0.01, 0.02, 0.04, 0.08):
+        ours = 0.5 + away + error * noise
+        limits = zip(ours, ours - 1.96 * error, ours + 1.96 * error, strict=True)
+        rates.append(np.mean([equivalence(Interval(*one), 0.5, 0.05) == MATCH for one in limits]))
+    assert max(rates) <= most
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == 0.0  # half the interval's width is three times the tolerance
+
+
 @pytest.mark.parametrize(
-    ("value", "note"), [(0.33, "tolerance 0; other data"), (0.3, "tolerance 0")]
+    ("value", "within", "note"),
+    [
+        (0.33, 0.0, "tolerance 0; other data"),
+        (0.3, 0.1, "tolerance 0.1"),
+        (0.26, 0.06, "tolerance 0.06"),
+        (0.3, 0.0, "tolerance 0, less than the interval's half-width: no value could match"),
+    ],
 )
-def test_a_reason_is_given_only_for_a_number_that_differs(value, note):
-    one = Reported(what="w", value=value, source="s", ours=SMALL, within=0.0, because="other data")
+def test_a_reason_is_given_only_for_a_number_that_differs(value, within, note):
+    one = Reported(
+        what="w", value=value, source="s", ours=SMALL, within=within, because="other data"
+    )
     (line,) = judge(
         paper(reported=(one,)), lambda name: Known({"small": Interval(0.25, 0.2, 0.32)})
     )
