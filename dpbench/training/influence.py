@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dpbench.models.base import Architecture
+from dpbench.models.start import start
 from dpbench.training.task import Weights
 
 
@@ -32,7 +33,7 @@ def influences(
         n_classes: Number of classes C.
         device: Torch device name.
     """
-    network = architecture.build(shape, n_classes, torch.Generator()).to(device).eval()
+    network = start(architecture, shape, n_classes).to(device).eval()
     places = [1.0] if steps == 1 else [(step + 0.5) / steps for step in range(steps)]
     inputs, targets = inputs.to(device), targets.to(device)
     models = len(next(iter(weights.values())))

@@ -20,6 +20,7 @@ from torch.func import functional_call, grad_and_value, jvp, vmap
 from dpbench.models import Softmax
 from dpbench.models.base import Architecture
 from dpbench.models.dense_layer import DenseArchitecture, DenseLayer
+from dpbench.models.start import start
 from dpbench.seeds import seed_for
 from dpbench.training.dense_net import DenseNet
 from dpbench.training.features import features, head_name
@@ -133,8 +134,8 @@ def initial_weights(
     """
     states = []
     for model in models:
-        generator = torch.Generator().manual_seed(seed_for(seed, "init", model))
-        states.append(architecture.build(shape, n_classes, generator).state_dict())
+        network = start(architecture, shape, n_classes, seed=seed_for(seed, "init", model))
+        states.append(network.state_dict())
     return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
@@ -343,7 +344,7 @@ def _phi_of(network: nn.Module) -> _Phi:
 def _network(
     architecture: Architecture, shape: tuple[int, ...], n_classes: int, device: str
 ) -> nn.Module:
-    return architecture.build(shape, n_classes, torch.Generator()).to(device).eval()
+    return start(architecture, shape, n_classes).to(device).eval()
 
 
 def _models(weights: Weights, device: str) -> Iterator[_Parameters]:
