@@ -10,11 +10,13 @@ from dpbench.grid.job import Context
 from dpbench.grid.plan import make_plan
 from dpbench.grid.runner import default_workers
 from dpbench.grid.tables import claim_columns
+from dpbench.grid.trials import require_networks
 
 
 def show_plan(context: Context, folder: Path) -> None:
     """Prints the cells with what they claim, the jobs with what they cost, and what is left."""
     made = make_plan(context)
+    require_networks(context, made)
     done = context.store.finished() & made.jobs.keys()
     screen = console()
     screen.print(_cells(made, title=context.grid.name))

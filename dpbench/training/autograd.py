@@ -1,8 +1,8 @@
 """The autograd engine: any `nn.Module`, one model at a time.
 
-Under DP-SGD, Opacus clips the per-example gradients and adds the noise; the sampling rate, the number
-of steps and the denominator are ours (`Sampling`). The gradients are Opacus' or `torch.func`'s,
-whichever is right for the network (`trainable`).
+Under DP-SGD, Opacus clips the per-example gradients and adds the noise; the sampling rate, the
+number of steps and the denominator are ours (`Sampling`). The gradients are computed by Opacus'
+rules or by `torch.func`, whichever is right for the network (`trainable`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +12,15 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from dpbench.errors import UserError
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 from dpbench.models.dropout import drive_dropout
 from dpbench.models.global_draws import global_draws
-from dpbench.models.start import start
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.clipping import ClippingNorms
-from dpbench.training.example_gradients import ExampleGradients, leave, left
+from dpbench.training.example_gradients import ExampleGradients, leave, left, trained
 from dpbench.training.loop import run_steps, savers
 from dpbench.training.partial import Saver
 from dpbench.training.resumable import Generators, InPlace, OptimizerState, Resumable
@@ -87,7 +88,7 @@ def logits(
     device: str = "cpu",
 ) -> Tensor:
     """Returns the logits `(K, N, C)` of K models on inputs `(N, *shape)`, on the CPU."""
-    network = start(architecture, shape, n_classes).to(device)
+    network = built(architecture, shape, n_classes).to(device)
     models = len(next(iter(weights.values())))
     result = torch.empty(models, len(inputs), n_classes)
     for model in range(models):
@@ -106,7 +107,7 @@ class _Training:
         self.model = task.models[position]
         self.members = task.members[position : position + 1].to(task.device)
         seed = seed_for(task.seed, "init", self.model)
-        network = start(task.architecture, task.shape, task.n_classes, seed=seed).to(task.device)
+        network = built(task.architecture, task.shape, task.n_classes, seed=seed).to(task.device)
         self.draws = Generators(self._generator)
         drive_dropout(network, self.draws["dropout"])
         if task.initial is not None:
@@ -115,13 +116,18 @@ class _Training:
         for name, parameter in network.named_parameters():
             if name in task.frozen:  # others may be frozen by the network itself
                 parameter.requires_grad_(False)
-        self.trained = [part for part in network.parameters() if part.requires_grad]
+        self.trained = list(trained(network).values())
+        if not self.trained:
+            raise UserError(
+                "model: a defense and the network together leave no parameter that is trained",
+                next_step="let build leave requires_grad where the defense trains",
+            )
         self.objective = task.objective and task.objective(self._setting())
         self.number = 0
         self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.optimizer = self._optimizer()
         self.norms: ClippingNorms | None = None
-        self._step = self._plain
+        self._step: _Step = self._plain
         if task.mechanism is not None:
             assert way is not None
             self._step = self._private(task.mechanism, way(network))
@@ -238,7 +244,8 @@ class _Training:
         gradients.leave(inputs, targets, self._loss)
         if self.copies > 1:
             for parameter in self.trained:
-                leave(parameter, left(parameter).unflatten(0, (-1, self.copies)).mean(1))
+                copies = left(parameter)
+                leave(parameter, copies.reshape(-1, self.copies, *parameter.shape).mean(1))
 
     def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what the network is given and what it is to answer."""
@@ -334,7 +341,7 @@ def _has_narrow_shortcut(task: Task) -> bool:
     oneDNN does, on processors without AVX-512, for 1x1 convolutions with a stride and with channels
     that do not fill its blocks of eight (torch 2.14; docs/decisions/0006).
     """
-    network = start(task.architecture, task.shape, task.n_classes)
+    network = built(task.architecture, task.shape, task.n_classes)
     return any(
         part.kernel_size == (1, 1) and part.stride != (1, 1) and part.in_channels % 8 != 0
         for part in network.modules()

@@ -12,10 +12,36 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 _SAMPLERS = frozenset(
-    "bernoulli bernoulli_ rand rand_like randn randn_like uniform uniform_ normal normal_ "
-    "normal_functional randint randint_like random random_ exponential exponential_ multinomial "
-    "poisson geometric geometric_ cauchy cauchy_ log_normal log_normal_ binomial _standard_gamma "
-    "_sample_dirichlet".split()
+    [
+        "bernoulli",
+        "bernoulli_",
+        "rand",
+        "rand_like",
+        "randn",
+        "randn_like",
+        "uniform",
+        "uniform_",
+        "normal",
+        "normal_",
+        "normal_functional",
+        "randint",
+        "randint_like",
+        "random",
+        "random_",
+        "exponential",
+        "exponential_",
+        "multinomial",
+        "poisson",
+        "geometric",
+        "geometric_",
+        "cauchy",
+        "cauchy_",
+        "log_normal",
+        "log_normal_",
+        "binomial",
+        "_standard_gamma",
+        "_sample_dirichlet",
+    ]
 )
 
 
@@ -70,7 +96,7 @@ def trace(network: nn.Module) -> Iterator[Trace]:
 class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Replaces random numbers by constants, so that an example's do not depend on its batch.
 
-    Floats become 1/2, permutations turn the order round, operations that draw for themselves draw a constant.
+    Floats become 1/2, permutations turn the order round, and dropout passes its inputs on.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -92,7 +118,7 @@ class FixedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def other_draws() -> Iterator[list[str]]:
-    """Yields a list that ends up with the sources of random numbers, beside torch's, that were used.
+    """Yields a list that ends up with the other sources of random numbers than torch's, if used.
 
     Their states are put back.
     """

@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from dpbench.errors import UserError
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 from dpbench.models.dropout import drive_dropout
 from dpbench.models.global_draws import global_draws
 from dpbench.models.initialise import require_no_batch_norm
-from dpbench.models.start import start
 from dpbench.training.example_gradients import ExampleGradients, Mapped, left, trained
 from dpbench.training.probe import Call, FixedDraws, Trace, other_draws, trace
 
@@ -61,24 +61,13 @@ class Trial:
     clips: bool
     inputs: Tensor = field(compare=False, repr=False)
 
-    def built(self) -> nn.Module:
+    def network(self) -> nn.Module:
         """Returns the network, with the same weights every time.
 
         Raises:
             UserError: It cannot be built.
         """
-        try:
-            network = start(self.architecture, self.shape, self.n_classes)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"model: '{self.architecture.label()}' cannot be built for inputs of shape "
-                f"{self.shape} and {self.n_classes} classes: {_short(error)}",
-                next_step="mend the architecture's build",
-            ) from error
-        if not isinstance(network, nn.Module):
-            raise _refused(f"build returned {type(network).__name__}", allowed="a torch.nn.Module")
+        network = built(self.architecture, self.shape, self.n_classes)
         drive_dropout(network, Generator().manual_seed(0))
         return network
 
@@ -102,7 +91,7 @@ def require_trainable(trial: Trial) -> Way | None:
 
 
 def _tried(trial: Trial, inputs: Tensor) -> Way | None:
-    network = trial.built()
+    network = trial.network()
     _require_parameters(network)
     require_no_batch_norm(network)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -119,8 +108,6 @@ def _tried(trial: Trial, inputs: Tensor) -> Way | None:
 def _require_parameters(network: nn.Module) -> None:
     for name, parameter in network.named_parameters():
         layer = _named(network, name.rpartition(".")[0])
-        if nn.parameter.is_lazy(parameter):
-            raise _refused(f"{layer} has no shape before its first use", next_step="give the sizes")
         if parameter.dtype != torch.float32:
             raise _refused(f"parameter '{name}' is {parameter.dtype}", allowed="torch.float32")
         if not bool(torch.isfinite(parameter).all()):
@@ -213,7 +200,7 @@ def _shake(network: nn.Module, inputs: Tensor) -> None:
 
 def _require_alone(network: nn.Module, inputs: Tensor, *, training: bool) -> None:
     """Refuses networks in which the examples of a batch change each other's answers."""
-    with FixedDraws():
+    with FixedDraws():  # type: ignore[no-untyped-call]
         together, seen = _run(network, inputs, training=training)
         for row in range(len(inputs)):
             alone, own = _run(network, inputs[row : row + 1], training=training)
@@ -239,7 +226,7 @@ def _way(trial: Trial, network: nn.Module, inputs: Tensor) -> Way | None:
     even if they are right here: on another batch it may take another path for all its examples.
     """
     targets = torch.arange(len(inputs)) % trial.n_classes
-    with FixedDraws():
+    with FixedDraws():  # type: ignore[no-untyped-call]
         wanted = _single_gradients(network, inputs, targets)
         if not trial.clips:
             return None
@@ -247,7 +234,7 @@ def _way(trial: Trial, network: nn.Module, inputs: Tensor) -> Way | None:
 
         found = {}
         for way in (Hooked, Mapped):
-            copy = trial.built()
+            copy = trial.network()
             copy.load_state_dict(network.state_dict())
             found[way] = _failure(way, copy.train(), inputs, targets, wanted)
     right = [way for way, failure in found.items() if failure is None]

@@ -257,7 +257,7 @@ BAD = {
         written(lambda: nn.Sequential(nn.LazyLinear(8), head())), r"'0' \(LazyLinear\) has no shape"
     ),
     "all frozen": (written(lambda: frozen(nn.Linear(D, CLASSES))), "no parameter is trained"),
-    "no parameters": (written(lambda: Of(lambda net, x: x[:, :CLASSES])), "no parameter is trained"),
+    "no parameters": (written(lambda: Of(lambda net, x: x[:, :CLASSES])), "no parameter"),
     "no gradient": (
         of(lambda net, x: net.out(x).detach(), out=linear(D, CLASSES)), "cannot be differentiated"
     ),
@@ -288,7 +288,7 @@ BAD = {
         r"layer '0.parametrizations.weight.0' \(_SpectralNorm\) changes its '_u'",
     ),
     "cannot be built": (written(lambda: nn.Linear(D, -1)), "cannot be built"),
-    "no module": (written(lambda: torch.tanh), "build returned builtin_function"),
+    "no module": (written(lambda: torch.tanh), "builds a builtin_function"),
 }  # fmt: skip
 """What is refused, with clipping and without, and the message."""
 
@@ -298,7 +298,8 @@ ONLY_PLAIN = {
         r"layer '1' \(Of\) decides by the values of its inputs",
     ),
     "decided by a rare value": (
-        plain(lambda: Of(lambda net, h: h if h.abs().max() < 1e6 else 0 * h)), "decides by the"
+        plain(lambda: Of(lambda net, h: h if h.abs().max() < 1e6 else 0 * h)),
+        "decides by the",
     ),
 }
 """What is trained without clipping, and refused with it."""
