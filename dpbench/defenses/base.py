@@ -63,10 +63,11 @@ class Serving(NamedTuple):
 class Defense(Component):
     """One privacy defense: its fields are its strength, its methods the stages it changes.
 
-    Which data it takes: `require`. What is trained: `remodel`, `represent`. Training: `adapt`, `prepare`, `augment`, `loss` or
-    `objective`, `regularise`, `mechanism`; `train` where one training is not enough. Then
-    `release`, which may first learn about the trained models, `fit_release`; and what an informed
-    adversary does about it: `undo`, `repeats`, `adaptive_attacks`.
+    Which data it takes: `require`. What is trained: `remodel`, `represent`. Training: `adapt`,
+    `prepare`, `augment`, `loss` or `objective`, `regularise`, `mechanism`; `train` where one
+    training is not enough. Then `release`, which may first learn about the trained models,
+    `fit_release`; and what an informed adversary does about it: `undo`, `repeats`,
+    `adaptive_attacks`.
     A defense that only releases differently reuses the trained models of what it masks.
 
     Class variables:

@@ -1,7 +1,5 @@
 """Networks with their initial weights, or without any that matter."""
 
-from typing import Any
-
 from torch import Generator, nn
 
 from dpbench.errors import UserError
@@ -39,10 +37,9 @@ def built(
                 f"{n_classes} classes: {type(error).__name__}: {error}",
                 next_step="mend the architecture's build",
             ) from error
-    module: Any = network  # a plugin may return anything
-    if not isinstance(module, nn.Module):
-        raise UserError(
-            f"model: '{architecture.label()}' builds a {type(module).__name__}",
+    if not isinstance(network, nn.Module):  # a plugin may return anything
+        raise UserError(  # type: ignore[unreachable]
+            f"model: '{architecture.label()}' builds a {type(network).__name__}",
             allowed="a torch.nn.Module",
         )
     for name, parameter in network.named_parameters():

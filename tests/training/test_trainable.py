@@ -1,5 +1,6 @@
 """Networks as users write them: trained as they are written, or refused with the layer's name."""
 
+import dataclasses
 import random
 
 import numpy as np
