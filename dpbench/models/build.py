@@ -38,13 +38,13 @@ def built(
                 next_step="mend the architecture's build",
             ) from error
     if not isinstance(network, nn.Module):  # a plugin may return anything
-        raise UserError(  # type: ignore[unreachable]
+        raise UserError(
             f"model: '{architecture.label()}' builds a {type(network).__name__}",
             allowed="a torch.nn.Module",
         )
     for name, parameter in network.named_parameters():
         if nn.parameter.is_lazy(parameter):
-            layer = name.rpartition(".")[0]
+            layer = name.rpartition(".")[0]  # type: ignore[unreachable]
             kind = type(network.get_submodule(layer)).__name__
             raise UserError(
                 f"model: layer '{layer}' ({kind}) has no shape before its first use",

@@ -193,7 +193,7 @@ class Centre(nn.Module):
 
 @dpbench.register
 @dataclass(frozen=True, kw_only=True)
-class CentredForAPlan(Architecture):
+class CentredNet(Architecture):
     """A network that mixes the examples of a batch."""
     reference = "none"
     def build(self, shape, n_classes, generator):
@@ -203,7 +203,7 @@ class CentredForAPlan(Architecture):
 
 def test_a_network_that_cannot_be_trained_is_refused_before_anything_runs(tmp_path):
     (tmp_path / "nets.py").write_text(NETWORK)
-    facts = {"model": {"name": "centred_for_a_plan"}, "plugins": [str(tmp_path / "nets.py")]}
+    facts = {"model": {"name": "centred_net"}, "plugins": [str(tmp_path / "nets.py")]}
     context = context_of(tmp_path, **facts)
     with pytest.raises(UserError, match=r"layer '1' \(Centre\) lets the examples"):
         runner.prepare(context, tmp_path / "out")
