@@ -10,6 +10,7 @@ from dpbench.grid.job import Context
 from dpbench.grid.plan import make_plan
 from dpbench.grid.runner import default_workers
 from dpbench.grid.tables import claim_columns
+from dpbench.grid.trials import require_networks
 
 
 def show_plan(context: Context, folder: Path) -> None:
@@ -17,6 +18,7 @@ def show_plan(context: Context, folder: Path) -> None:
     screen = console()
     screen.print(context.population.understood, markup=False, highlight=False, soft_wrap=True)
     made = make_plan(context)
+    require_networks(context, made)
     done = context.store.finished() & made.jobs.keys()
     screen.print(_cells(made, title=context.grid.name))
     jobs = Table("job", "key", "state", "cost")

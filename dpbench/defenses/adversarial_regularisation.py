@@ -8,13 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from dpbench.component import register
-from dpbench.defenses.base import Defense
+from dpbench.defenses.base import Defense, require_public
 from dpbench.defenses.inference_network import InferenceNetwork
 from dpbench.defenses.search import Search
-from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
 from dpbench.training.resumable import State
-from dpbench.training.task import Objective, Setting, Step
+from dpbench.training.task import Objective, Setting, Step, TrainingData
 
 
 @register
@@ -54,17 +53,17 @@ class AdversarialRegularisation(Defense):
         """A step of h asks the model about as many examples again, and is deeper than most."""
         return 1 + 3.0 * self.attack_steps
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses an empty reference set."""
+        require_public(data, self.name)
+
     def objective(self, setting: Setting) -> Objective:
         """Returns the model's loss; calling it trains h first.
 
         Raises:
             UserError: There are no public examples that h could take for non-members.
         """
-        if not len(setting.data.reference_inputs):
-            raise UserError(
-                "adversarial_regularisation: the reference set is empty",
-                next_step="set population.reference to 1000 or more",
-            )
+        self.require(setting.data)
         return _Game(self, setting)
 
 

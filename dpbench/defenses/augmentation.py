@@ -12,6 +12,7 @@ from dpbench.defenses.base import Defense
 from dpbench.defenses.search import Choice
 from dpbench.errors import UserError
 from dpbench.training.shifts import random_shifts
+from dpbench.training.task import TrainingData
 
 _WIDEST = 4
 """Largest shift, in pixels, that `lira` asks about."""
@@ -49,18 +50,18 @@ class Augmentation(Defense):
             {"lira": {"queries": queries, "mirrored": self.flip}},
         )
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses inputs that are not images."""
+        shape = tuple(data.inputs.shape[1:])
+        if len(shape) != 3:
+            raise UserError(
+                f"augmentation: inputs of shape {shape} are not images",
+                allowed="data sets of images",
+            )
+
     def augment(
         self, inputs: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
-        """Moves a batch `(K, B, channels, height, width)`.
-
-        Raises:
-            UserError: The inputs are not images.
-        """
-        if inputs.dim() != 5:
-            raise UserError(
-                f"augmentation: inputs of shape {tuple(inputs.shape[2:])} are not images",
-                allowed="data sets of images",
-            )
+        """Moves a batch `(K, B, channels, height, width)`."""
         moved = random_shifts(inputs, generator, pixels=self.pixels, flip=self.flip)
         return moved, targets

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from dpbench.component import Component
 from dpbench.defenses.search import Choice, Search
+from dpbench.errors import UserError
 from dpbench.models.base import Architecture
 from dpbench.training.fit import fit
 from dpbench.training.recipe import Recipe, Sampling
@@ -66,10 +67,11 @@ class Serving(NamedTuple):
 class Defense(Component):
     """One privacy defense: its fields are its strength, its methods the stages it changes.
 
-    What is trained: `remodel`, `represent`. Training: `adapt`, `prepare`, `augment`, `loss` or
-    `objective`, `regularise`, `mechanism`; `train` where one training is not enough. Then
-    `release`, which may first learn about the trained models, `fit_release`; and what an informed
-    adversary does about it: `undo`, `repeats`, `adaptive_attacks`.
+    Which data it takes: `require`. What is trained: `remodel`, `represent`. Training: `adapt`,
+    `prepare`, `augment`, `loss` or `objective`, `regularise`, `mechanism`; `train` where one
+    training is not enough. Then `release`, which may first learn about the trained models,
+    `fit_release`; and what an informed adversary does about it: `undo`, `repeats`,
+    `adaptive_attacks`.
     A defense that only releases differently reuses the trained models of what it masks.
 
     Class variables:
@@ -129,6 +131,14 @@ class Defense(Component):
     def adapt(self, recipe: Recipe) -> Recipe:
         """Returns the recipe this defense trains with: epochs, batch, decay, stopping."""
         return recipe
+
+    def require(self, data: TrainingData) -> None:
+        """Refuses data that this defense cannot work with: asked when a grid is planned.
+
+        Raises:
+            UserError: The inputs have a wrong shape, say, or there are too few public examples.
+        """
+        del data
 
     def prepare(self, data: TrainingData) -> TrainingData:
         """Returns the training data this defense learns from. Must act on each example alone."""
@@ -214,6 +224,19 @@ class Defense(Component):
         randomised, it is the mean of `repeats` answers.
         """
         return released
+
+
+def require_public(data: TrainingData, name: str) -> None:
+    """Refuses data without public examples.
+
+    Raises:
+        UserError: The reference set is empty.
+    """
+    if not len(data.reference_inputs):
+        raise UserError(
+            f"{name}: the reference set is empty",
+            next_step="set population.reference to 1000 or more",
+        )
 
 
 TRAINING_STAGES = (

@@ -136,6 +136,15 @@ class Composition:
             recipe = part.adapt(recipe)
         return recipe
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses data that a part cannot work with.
+
+        Raises:
+            UserError: The first part's reason.
+        """
+        for part in self.parts:
+            part.require(data)
+
     def prepare(self, data: TrainingData) -> TrainingData:
         """Chains the parts' changes to the training data."""
         for part in self.parts:

@@ -9,9 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from dpbench.component import register
-from dpbench.defenses.base import Defense
+from dpbench.defenses.base import Defense, require_public
 from dpbench.defenses.search import Search
-from dpbench.errors import UserError
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit, predict
 from dpbench.training.recipe import Positive
@@ -47,6 +46,10 @@ class Dmp(Defense):
         """Teacher and student."""
         return 2.0
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses an empty reference set."""
+        require_public(data, self.name)
+
     def train(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         """Trains both.
 
@@ -54,11 +57,7 @@ class Dmp(Defense):
             UserError: There are no public inputs.
         """
         inputs, labels = task.data.reference_inputs, task.data.reference_targets
-        if not len(inputs):
-            raise UserError(
-                "dmp: the reference set is empty",
-                next_step="set population.reference to 1000 or more",
-            )
+        self.require(task.data)
         last = task.checkpoints[-1]
         first = replace(task, seed=seed_for(task.seed, "teacher"), checkpoints=(last,))
         teacher = fit(first, lambda fraction: progress(fraction / 2))[last]

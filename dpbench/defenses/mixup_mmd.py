@@ -7,13 +7,12 @@ import torch
 from torch import Generator, Tensor
 
 from dpbench.component import register
-from dpbench.defenses.base import Defense
+from dpbench.defenses.base import Defense, require_public
 from dpbench.defenses.mixup import Mixup
 from dpbench.defenses.search import Search
-from dpbench.errors import UserError
 from dpbench.training.recipe import NonNegative, Positive
 from dpbench.training.resumable import State
-from dpbench.training.task import Objective, Setting, Step
+from dpbench.training.task import Objective, Setting, Step, TrainingData
 
 _GAP = 0.03
 """How far the accuracies on members and on others must be apart for the penalty to act."""
@@ -58,17 +57,17 @@ class MixupMmd(Defense):
         """Mixes a batch."""
         return Mixup(alpha=self.alpha).augment(inputs, targets, generator)
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses an empty reference set."""
+        require_public(data, self.name)
+
     def objective(self, setting: Setting) -> Objective:
         """Returns the loss.
 
         Raises:
             UserError: There are no public examples.
         """
-        if not len(setting.data.reference_inputs):
-            raise UserError(
-                "mixup_mmd: the reference set is empty",
-                next_step="set population.reference to 1000 or more",
-            )
+        self.require(setting.data)
         return _Losses(self, setting)
 
 

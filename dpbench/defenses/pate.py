@@ -81,18 +81,24 @@ class Pate(Defense):
             epsilon=self.epsilon, delta=self.delta, sampling_rate=1.0, steps=2 * self.queries
         )
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses a reference set that is smaller than `queries`."""
+        found = len(data.reference_inputs)
+        if found < self.queries:
+            raise UserError(
+                f"pate.queries: {self.queries} is more than the reference set's {found}",
+                allowed=f"at most {found}" if found else "a reference set",
+                next_step=f"set population.reference to at least {self.queries}, or fewer queries",
+            )
+
     def train(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         """Trains the teachers, counts their votes, trains the students.
 
         Raises:
             UserError: The reference set is smaller than `queries`.
         """
+        self.require(task.data)
         public = task.data.reference_inputs
-        if len(public) < self.queries:
-            raise UserError(
-                f"pate.queries: {self.queries} is more than the reference set's {len(public)}",
-                next_step=f"set population.reference to at least {self.queries}",
-            )
         counts = self._noisy_counts(task, lambda fraction: progress(0.7 * fraction))
         labels = counts.argmax(-1)
         asked = TrainingData(public[: self.queries], labels, public, task.data.reference_targets)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dpbench.component import register
-from dpbench.defenses.base import Defense
+from dpbench.defenses.base import Defense, require_public
 from dpbench.defenses.search import Choice
 from dpbench.errors import UserError
 from dpbench.seeds import seed_for
@@ -51,17 +51,17 @@ class Transfer(Defense):
         """One model for all that are trained together."""
         return 1.1
 
+    def require(self, data: TrainingData) -> None:
+        """Refuses an empty reference set."""
+        require_public(data, self.name)
+
     def train(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         """Trains one public model, then every model from its weights.
 
         Raises:
             UserError: There are no public data, or the network has no last affine layer.
         """
-        if not len(task.data.reference_inputs):
-            raise UserError(
-                "transfer: the reference set is empty",
-                next_step="set population.reference to 1000 or more",
-            )
+        self.require(task.data)
         head = head_name(task.architecture, shape=task.shape, n_classes=task.n_classes)
         if head is None:
             raise UserError(

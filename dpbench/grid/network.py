@@ -8,6 +8,7 @@ import torch
 from dpbench.data import Population
 from dpbench.defenses import Composition
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 
 
 class Network(NamedTuple):
@@ -46,5 +47,5 @@ def network_of(architecture: Architecture, population: Population, defense: Comp
 @lru_cache(maxsize=64)
 def _parameters(architecture: Architecture, shape: tuple[int, ...], n_classes: int) -> int:
     """Counts once for all the cells of a grid that train the same network."""
-    module = architecture.build(shape, n_classes, torch.Generator())
+    module = built(architecture, shape, n_classes)
     return sum(parameter.numel() for parameter in module.parameters())

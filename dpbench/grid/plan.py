@@ -131,6 +131,7 @@ class _Planner:
         self.suffix = "" if context.track == AVERAGE else f" ({context.track} track)"
 
     def draft(self, defense: Composition) -> _Draft:
+        defense.require(self.context.training_data)
         recipe = defense.adapt(self.grid.recipe)
         sampling = recipe.sampling(self.population.expected_members)
         mechanism = defense.mechanism(sampling)

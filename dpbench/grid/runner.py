@@ -21,6 +21,7 @@ from dpbench.grid.plan import make_plan
 from dpbench.grid.quarantine import Quarantine
 from dpbench.grid.store import Store
 from dpbench.grid.tables import Tables, write_tables
+from dpbench.grid.trials import require_networks
 from dpbench.grid.worker import work
 from dpbench.home import expanded
 
@@ -49,6 +50,7 @@ def prepare(context: Context, out: Path) -> Plan:
         UserError: The grid cannot be run as asked, or the folder cannot be written.
     """
     plan = make_plan(context)
+    require_networks(context, plan)
     context.store.create()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,10 @@ from dpbench.component import Component
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Component):
-    """A network without BatchNorm and without in-place activations.
+    """A network that treats each example alone, and answers the same every time in evaluation.
 
-    Both would make an example's gradient depend on other examples or on the engine.
+    Every network is tried on a few examples before it is trained (`training.trainable`): what lets
+    the examples of a batch change each other, BatchNorm for one, is refused by the layer's name.
     """
 
     kind: ClassVar[str] = "model"
@@ -22,7 +23,8 @@ class Architecture(Component):
     def build(self, shape: tuple[int, ...], n_classes: int, generator: Generator) -> nn.Module:
         """Returns the module `(B, *shape) -> (B, n_classes)` logits, initialised from `generator`.
 
-        The global random state is neither read nor advanced.
+        Parameters that it leaves with `requires_grad=False` are never trained. What draws from
+        torch's global generator draws from a seed derived for the model, here and in `forward`.
 
         Raises:
             UserError: The architecture does not take inputs of this shape.

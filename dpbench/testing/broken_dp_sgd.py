@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from dpbench.defenses.base import Defense
 from dpbench.defenses.dp_sgd import DpSgd
+from dpbench.models.build import built
 from dpbench.seeds import seed_for
 from dpbench.training.fit import fit
 from dpbench.training.recipe import Recipe, Sampling
@@ -113,7 +114,7 @@ def train_plainly(task: Task, *, per_layer: bool = False) -> Snapshots:
     assert task.mechanism is not None
     norm, sigma = task.mechanism.max_grad_norm, task.mechanism.noise_multiplier
     generator = torch.Generator().manual_seed(seed_for(task.seed, "plain", *task.models))
-    network = task.architecture.build(task.shape, task.n_classes, torch.Generator())
+    network = built(task.architecture, task.shape, task.n_classes)
 
     def loss(weights: Weights, inputs: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(functional_call(network, weights, inputs[None])[0], target)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from dpbench.models.build import built
 from dpbench.training.schedule import learning_rates
 from dpbench.training.task import Snapshots, Task, Weights
 
@@ -99,7 +100,7 @@ def log_likelihood_ratio(observations: Observations, sampling_rate: float) -> Fl
 
 
 def _initial(task: Task) -> Weights:
-    network = task.architecture.build(task.shape, task.n_classes, torch.Generator())
+    network = built(task.architecture, task.shape, task.n_classes)
     models = len(task.models)
     return {
         name: value.double().expand(models, *value.shape)

@@ -1,10 +1,10 @@
 """The autograd engine: any `nn.Module`, one model at a time.
 
-Under DP-SGD, Opacus computes the per-example gradients, clips them and adds the noise; the sampling
-rate, the number of steps and the denominator are ours (`Sampling`).
+Under DP-SGD, Opacus clips the per-example gradients and adds the noise; the sampling rate, the
+number of steps and the denominator are ours (`Sampling`). The gradients are computed by Opacus'
+rules or by `torch.func`, whichever is right for the network (`trainable`).
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,12 +12,15 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from dpbench.errors import UserError
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 from dpbench.models.dropout import drive_dropout
-from dpbench.models.initialise import require_no_batch_norm
+from dpbench.models.global_draws import global_draws
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.clipping import ClippingNorms
+from dpbench.training.example_gradients import ExampleGradients, leave, left, trained
 from dpbench.training.loop import run_steps, savers
 from dpbench.training.partial import Saver
 from dpbench.training.resumable import Generators, InPlace, OptimizerState, Resumable
@@ -32,6 +35,7 @@ from dpbench.training.task import (
     TrainingData,
     Weights,
 )
+from dpbench.training.trainable import EXAMPLES, Trial, Way, require_trainable
 
 # Per-example gradients held at once, in floats (512 MiB); larger batches are clipped in parts.
 _GRADIENTS_AT_ONCE = 1 << 27
@@ -49,8 +53,17 @@ def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
 
     Raises:
         Diverged: A weight is not finite.
-        UserError: A model has no members, or the network has BatchNorm.
+        UserError: A model has no members, or the network cannot be trained.
     """
+    way = require_trainable(
+        Trial(
+            architecture=task.architecture,
+            shape=task.shape,
+            n_classes=task.n_classes,
+            clips=task.mechanism is not None,
+            inputs=task.data.inputs[:EXAMPLES],
+        )
+    )
     data = _on_device(task)
     total, kept, saver = len(task.models), [], savers(task)
     for position in range(total):
@@ -58,7 +71,7 @@ def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
         def report(fraction: float, position: int = position) -> None:
             progress((position + fraction) / total)
 
-        kept.append(_Training(task, data, position).run(report, saver(position)))
+        kept.append(_Training(task, data, position, way).run(report, saver(position)))
     return {
         step: {name: torch.stack([one[step][name] for one in kept]) for name in kept[0][step]}
         for step in task.checkpoints
@@ -75,7 +88,7 @@ def logits(
     device: str = "cpu",
 ) -> Tensor:
     """Returns the logits `(K, N, C)` of K models on inputs `(N, *shape)`, on the CPU."""
-    network = architecture.build(shape, n_classes, torch.Generator()).to(device)
+    network = built(architecture, shape, n_classes).to(device)
     models = len(next(iter(weights.values())))
     result = torch.empty(models, len(inputs), n_classes)
     for model in range(models):
@@ -87,27 +100,37 @@ def logits(
 class _Training:
     """One model of a task, from its first step to its last checkpoint."""
 
-    def __init__(self, task: Task, data: TrainingData, position: int) -> None:
+    def __init__(
+        self, task: Task, data: TrainingData, position: int, way: Way | None = None
+    ) -> None:
         self.task, self.data = task, _own_targets(data, position)
         self.model = task.models[position]
         self.members = task.members[position : position + 1].to(task.device)
-        build = torch.Generator().manual_seed(seed_for(task.seed, "init", self.model))
-        network = task.architecture.build(task.shape, task.n_classes, build).to(task.device)
-        require_no_batch_norm(network)
+        seed = seed_for(task.seed, "init", self.model)
+        network = built(task.architecture, task.shape, task.n_classes, seed=seed).to(task.device)
         self.draws = Generators(self._generator)
         drive_dropout(network, self.draws["dropout"])
         if task.initial is not None:
             network.load_state_dict({key: row[position] for key, row in task.initial.items()})
         self.network, self.flat = network, _flatten(network)
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name not in task.frozen)
-        self.trained = [part for part in network.parameters() if part.requires_grad]
+            if name in task.frozen:  # others may be frozen by the network itself
+                parameter.requires_grad_(False)
+        self.trained = list(trained(network).values())
+        if not self.trained:
+            raise UserError(
+                "model: a defense and the network together leave no parameter that is trained",
+                next_step="let build leave requires_grad where the defense trains",
+            )
         self.objective = task.objective and task.objective(self._setting())
         self.number = 0
         self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.optimizer = self._optimizer()
         self.norms: ClippingNorms | None = None
-        self._step = self._private(task.mechanism) if task.mechanism else self._plain
+        self._step: _Step = self._plain
+        if task.mechanism is not None:
+            assert way is not None
+            self._step = self._private(task.mechanism, way(network))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         recipe = self.task.recipe
@@ -139,7 +162,9 @@ class _Training:
         """Takes a step."""
         self.number = step
         self.optimizer.param_groups[0]["lr"] = rate
-        self._step(_rows(batch))
+        seed = seed_for(self.task.seed, "forward", self.model, step)
+        with global_draws(seed, self.task.device):
+            self._step(_rows(batch))
 
     def changing(self) -> Mapping[str, Resumable] | None:
         """Returns what steps change."""
@@ -163,15 +188,10 @@ class _Training:
         self.optimizer.step()
 
     def _opacus(self, mechanism: Mechanism) -> Any:
-        """Returns Opacus' optimizer, and hooks it into the network."""
+        """Returns Opacus' optimizer, which clips what lies in `grad_sample`."""
         # Imported here because Opacus takes two seconds that plain training need not wait.
-        from opacus.grad_sample import GradSampleModule
         from opacus.optimizers import DPOptimizer
 
-        for part in self.network.modules():
-            if isinstance(part, nn.Conv2d):
-                part.register_forward_pre_hook(_in_rows)
-        GradSampleModule(self.network, loss_reduction="sum")
         return DPOptimizer(
             self.optimizer,
             noise_multiplier=mechanism.noise_multiplier,
@@ -181,7 +201,7 @@ class _Training:
             generator=self.draws["noise"],
         )
 
-    def _private(self, mechanism: Mechanism) -> _Step:
+    def _private(self, mechanism: Mechanism, gradients: ExampleGradients) -> _Step:
         optimizer = self._opacus(mechanism)
         at_once = max(1, _GRADIENTS_AT_ONCE // len(self.flat) // self.copies)
         norms = self.norms = ClippingNorms(
@@ -196,7 +216,7 @@ class _Training:
             below = torch.zeros_like(norms.now)
             for number, part in enumerate(parts, 1):
                 optimizer.zero_grad()
-                self._example_gradients(part)
+                self._example_gradients(part, gradients)
                 if norms.adaptive:
                     below += (self._gradient_norms() <= norms.now).sum()
                 if number < len(parts):
@@ -211,39 +231,40 @@ class _Training:
 
     def _gradient_norms(self) -> Tensor:
         """Returns the norms `(B,)` of the gradients that `_example_gradients` left."""
-        gradients = [part.grad_sample.flatten(1) for part in self.trained]  # type: ignore[attr-defined]
-        squares = [gradient.square().sum(1) for gradient in gradients]
+        squares = [left(part).flatten(1).square().sum(1) for part in self.trained]
         return torch.stack(squares).sum(0).sqrt()
 
-    def _example_gradients(self, rows: Tensor) -> None:
+    def _example_gradients(self, rows: Tensor, gradients: ExampleGradients) -> None:
         """Leaves each example's gradient in its parameters' `grad_sample`."""
         if len(rows) == 0:
             for parameter in self.trained:
-                empty = parameter.new_zeros(0, *parameter.shape)
-                parameter.grad_sample = empty  # type: ignore[attr-defined]
+                leave(parameter, parameter.new_zeros(0, *parameter.shape))
             return
-        with warnings.catch_warnings():
-            # Opacus hooks the first layer too, whose inputs need no gradient; torch warns about it
-            # since https://github.com/pytorch/pytorch/pull/155339.
-            warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            torch.autograd.backward(self._losses(rows.repeat_interleave(self.copies)).sum())
+        inputs, targets = self._batch(rows.repeat_interleave(self.copies))
+        gradients.leave(inputs, targets, self._loss)
         if self.copies > 1:
             for parameter in self.trained:
-                copies = parameter.grad_sample.unflatten(0, (-1, self.copies))  # type: ignore[attr-defined]
-                parameter.grad_sample = copies.mean(1)  # type: ignore[attr-defined]
+                copies = left(parameter)
+                leave(parameter, copies.reshape(-1, self.copies, *parameter.shape).mean(1))
+
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the network is given and what it is to answer."""
+        inputs, targets = self.data.inputs[rows], self.data.targets[rows]
+        if self.task.augment is None:
+            return inputs, targets
+        soft = targets if targets.is_floating_point() else self._one_hot(targets)
+        augmented = self.task.augment(inputs[None], soft[None], self.draws["augment"])
+        return augmented[0][0], augmented[1][0]
 
     def _losses(self, rows: Tensor) -> Tensor:
         """Returns the training loss of each example `(B,)`."""
-        inputs, targets = self.data.inputs[rows], self.data.targets[rows]
-        if self.task.augment is not None:
-            soft = targets if targets.is_floating_point() else self._one_hot(targets)
-            inputs, targets = (
-                part[0]
-                for part in self.task.augment(inputs[None], soft[None], self.draws["augment"])
-            )
+        inputs, targets = self._batch(rows)
         outputs = self.network(inputs)
         if self.objective is not None:
             return self.objective(Step(outputs[None], targets[None], self.number))[0]
+        return self._loss(outputs, targets)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.task.loss is None:
             return functional.cross_entropy(outputs, targets, reduction="none")
         return self.task.loss(outputs, targets)
@@ -286,7 +307,7 @@ class _Training:
         """Returns flat parameters as a state dict on the CPU."""
         self.flat.copy_(flat)
         state = self.network.state_dict()
-        return {name: value.detach().float().cpu().clone() for name, value in state.items()}
+        return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def batches(self, steps: int) -> Iterator[Batch]:
         """Yields every step's examples."""
@@ -304,7 +325,7 @@ def _on_device(task: Task) -> TrainingData:
     """Returns the data where the models are.
 
     Plain training takes images as channels_last, where convolutions are a fifth to a third faster;
-    private training cannot, see `_in_rows`, nor can networks with narrow shortcuts.
+    private training cannot, see `hooked.in_rows`, nor can networks with narrow shortcuts.
     """
     inputs, targets, reference, labels = task.data
     inputs = inputs.to(task.device)
@@ -320,22 +341,12 @@ def _has_narrow_shortcut(task: Task) -> bool:
     oneDNN does, on processors without AVX-512, for 1x1 convolutions with a stride and with channels
     that do not fill its blocks of eight (torch 2.14; docs/decisions/0006).
     """
-    network = task.architecture.build(task.shape, task.n_classes, torch.Generator())
+    network = built(task.architecture, task.shape, task.n_classes)
     return any(
         part.kernel_size == (1, 1) and part.stride != (1, 1) and part.in_channels % 8 != 0
         for part in network.modules()
         if isinstance(part, nn.Conv2d)
     )
-
-
-def _in_rows(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Lays a convolution's inputs out row by row, which costs nothing if they are so already.
-
-    Opacus 1.6 unfolds activations with strides that hold for this layout only
-    (`opacus.utils.tensor_utils.unfold2d`): on channels_last inputs its per-example gradients are
-    silently wrong. Flattening also mends the ambiguous strides of 1x1 feature maps.
-    """
-    return tuple(value.flatten(1).view(value.shape) for value in inputs)
 
 
 def _flatten(network: nn.Module) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from dpbench.models import Softmax
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 from dpbench.models.dense_layer import DenseArchitecture
 from dpbench.training.dense_net import DenseNet
 from dpbench.training.task import Weights
@@ -21,7 +22,7 @@ def head_name(architecture: Architecture, *, shape: tuple[int, ...], n_classes: 
     """
     if isinstance(architecture, DenseArchitecture):
         return architecture.layers(shape, n_classes)[-1].linear
-    network = architecture.build(shape, n_classes, torch.Generator()).eval()
+    network = built(architecture, shape, n_classes).eval()
     made: dict[int, str] = {}
     kept = []
     for name, part in network.named_modules():
@@ -65,7 +66,7 @@ def features(
     name = head_name(architecture, shape=shape, n_classes=n_classes)
     if name is None:
         raise ValueError(f"the model '{architecture.name}' does not end in an affine layer")
-    network = architecture.build(shape, n_classes, torch.Generator()).to(device).eval()
+    network = built(architecture, shape, n_classes).to(device).eval()
     head = network.get_submodule(name)
     assert isinstance(head, nn.Linear)
     result = torch.empty(models, len(inputs), head.in_features)

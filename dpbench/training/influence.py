@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 from dpbench.training.task import Weights
 
 
@@ -32,17 +32,17 @@ def influences(
         n_classes: Number of classes C.
         device: Torch device name.
     """
-    network = architecture.build(shape, n_classes, torch.Generator()).to(device).eval()
+    network = built(architecture, shape, n_classes).to(device).eval()
     places = [1.0] if steps == 1 else [(step + 0.5) / steps for step in range(steps)]
     inputs, targets = inputs.to(device), targets.to(device)
     models = len(next(iter(weights.values())))
     result = torch.zeros(models, len(inputs), inputs[0].numel())
     for model in range(models):
-        parameters = {name: value[model].to(device) for name, value in weights.items()}
+        network.load_state_dict({name: value[model] for name, value in weights.items()})
         for place in places:
             leaf = (place * inputs).requires_grad_()
             with torch.enable_grad():
-                logits = functional_call(network, parameters, (leaf,))
+                logits = network(leaf)
                 own = logits.gather(1, targets[:, None]).sum() - logits.mean(1).sum()
                 (gradient,) = torch.autograd.grad(own, leaf)
             result[model] += gradient.flatten(1).cpu() / len(places)

@@ -19,9 +19,11 @@ from torch.func import functional_call, grad_and_value, jvp, vmap
 
 from dpbench.models import Softmax
 from dpbench.models.base import Architecture
+from dpbench.models.build import built
 from dpbench.models.dense_layer import DenseArchitecture, DenseLayer
 from dpbench.seeds import seed_for
 from dpbench.training.dense_net import DenseNet
+from dpbench.training.example_gradients import trained
 from dpbench.training.features import features, head_name
 from dpbench.training.fit import logits
 from dpbench.training.influence import influences
@@ -73,9 +75,9 @@ def gradient_norms(
         )
         return torch.cat(list(parts))
     norms = _input_norms if of == "inputs" else _weight_norms
-    phi = _phi_of(_network(architecture, shape, n_classes, device))
-    rows = []
-    for parameters in _models(weights, device):
+    network = _network(architecture, shape, n_classes, device)
+    phi, rows = _phi_of(network), []
+    for parameters in _models(network, weights):
         blocks = _blocks(inputs, targets, device)
         rows.append(torch.cat([norms(phi, parameters, *block) for block in blocks]))
     return torch.stack(rows)
@@ -106,9 +108,10 @@ def slopes(
         n_classes: Number of classes C.
         device: Torch device name.
     """
-    phi = _phi_of(_network(architecture, shape, n_classes, device))
-    rows = []
-    for point, direction in zip(_models(at, device), _models(along, device), strict=True):
+    network = _network(architecture, shape, n_classes, device)
+    phi, rows = _phi_of(network), []
+    for model, point in enumerate(_models(network, at)):
+        direction = {name: along[name][model].to(device) for name in point}
         blocks = _blocks(inputs, targets, device)
         rows.append(torch.cat([_slopes(phi, point, direction, *block) for block in blocks]))
     return torch.stack(rows)
@@ -133,8 +136,8 @@ def initial_weights(
     """
     states = []
     for model in models:
-        generator = torch.Generator().manual_seed(seed_for(seed, "init", model))
-        states.append(architecture.build(shape, n_classes, generator).state_dict())
+        network = built(architecture, shape, n_classes, seed=seed_for(seed, "init", model))
+        states.append(network.state_dict())
     return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
@@ -345,12 +348,14 @@ def _phi_of(network: nn.Module) -> _Phi:
 def _network(
     architecture: Architecture, shape: tuple[int, ...], n_classes: int, device: str
 ) -> nn.Module:
-    return architecture.build(shape, n_classes, torch.Generator()).to(device).eval()
+    return built(architecture, shape, n_classes).to(device).eval()
 
 
-def _models(weights: Weights, device: str) -> Iterator[_Parameters]:
+def _models(network: nn.Module, weights: Weights) -> Iterator[_Parameters]:
+    """Yields the trained parameters of each model; the network takes over all that is not."""
     for model in range(len(next(iter(weights.values())))):
-        yield {name: value[model].to(device) for name, value in weights.items()}
+        network.load_state_dict({name: value[model] for name, value in weights.items()})
+        yield {name: part.detach().clone() for name, part in trained(network).items()}
 
 
 def _blocks(inputs: Tensor, targets: Tensor, device: str) -> Iterator[tuple[Tensor, Tensor]]:

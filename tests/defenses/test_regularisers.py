@@ -154,7 +154,7 @@ def test_every_copy_in_training_is_among_the_queries():
 
 def test_augmentation_wants_images():
     with pytest.raises(UserError, match="not images"):
-        Augmentation().augment(torch.zeros(1, 2, 4), torch.zeros(1, 2, 3), generator())
+        Augmentation().require(TrainingData(*[torch.zeros(2, 4), torch.zeros(2)] * 2))
 
 
 @pytest.mark.parametrize("alpha", [0.4, 1.0, 3.0])

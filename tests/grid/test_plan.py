@@ -1,7 +1,10 @@
 import dataclasses
 
+import pytest
 from tiny import context_of, run_tiny
 
+from dpbench.errors import UserError
+from dpbench.grid import runner
 from dpbench.grid.plan import make_plan
 from dpbench.grid.tables import claim_columns
 
@@ -165,3 +168,47 @@ def test_tables_do_not_depend_on_parallelism_or_history(tmp_path):
     names = ("cells.parquet", "cells.csv", "attacks.parquet", "attacks.csv")
     for name in names:
         assert (tmp_path / "a/out" / name).read_bytes() == (tmp_path / "b/out" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("defense", "reference", "message"),
+    [
+        ({"pate": {"epsilon": 4.0}}, 72, "pate.queries: 200 is more than the reference set's 72"),
+        ("augmentation", 150, "are not images"),
+    ],
+)
+def test_data_that_a_defense_cannot_take_are_refused_before_anything_runs(
+    tmp_path, defense, reference, message
+):
+    population = {"dataset": "letter", "pool": 150, "test": 200, "reference": reference}
+    with pytest.raises(UserError, match=message):
+        plan_of(tmp_path, "none", defense, population=population)
+
+
+NETWORK = '''
+from dataclasses import dataclass
+from torch import nn
+import dpbench
+from dpbench.models import Architecture
+
+class Centre(nn.Module):
+    def forward(self, inputs):
+        return inputs - inputs.mean(0)
+
+@dpbench.register
+@dataclass(frozen=True, kw_only=True)
+class CentredNet(Architecture):
+    """A network that mixes the examples of a batch."""
+    reference = "none"
+    def build(self, shape, n_classes, generator):
+        return nn.Sequential(nn.Linear(shape[0], 8), Centre(), nn.Linear(8, n_classes))
+'''
+
+
+def test_a_network_that_cannot_be_trained_is_refused_before_anything_runs(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORK)
+    facts = {"model": {"name": "centred_net"}, "plugins": [str(tmp_path / "nets.py")]}
+    context = context_of(tmp_path, **facts)
+    with pytest.raises(UserError, match=r"layer '1' \(Centre\) lets the examples"):
+        runner.prepare(context, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

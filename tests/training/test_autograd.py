@@ -28,6 +28,7 @@ from torch.nn import functional
 from dpbench.models import CNN, MLP, ResNet, Softmax, Torchvision
 from dpbench.training import autograd, dense
 from dpbench.training.batches import poisson_batches, shuffled_batches
+from dpbench.training.hooked import in_rows
 from dpbench.training.recipe import Recipe
 from dpbench.training.schedule import learning_rates
 from dpbench.training.task import Mechanism, Task, TrainingData
@@ -239,9 +240,7 @@ def test_memory_layout_of_the_inputs_does_not_matter(mechanism):
 @pytest.mark.parametrize("shape", [(3, 2, 4, 5), (3, 2, 1, 1), (3, 1, 4, 4), (1, 4, 2, 2)])
 def test_convolution_inputs_get_the_strides_of_rows(shape):
     values = torch.randn(shape, generator=generator("values"))
-    (laid_out,) = autograd._in_rows(
-        nn.Identity(), (values.contiguous(memory_format=torch.channels_last),)
-    )
+    (laid_out,) = in_rows(nn.Identity(), (values.contiguous(memory_format=torch.channels_last),))
     assert torch.equal(laid_out, values)
     assert laid_out.stride() == torch.empty(shape).stride()
 
