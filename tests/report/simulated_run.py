@@ -46,7 +46,7 @@ class SimulatedRun:
         shift = self.shift[cell, attack, params, knowledge]
         return rng.normal(size=members.shape) + shift * members, members
 
-    def trade_off(self, cell, fpr):
+    def trade_off(self, cell, fpr, *, track="average"):
         if cell not in self.mechanism:
             return None
         return norm.cdf(norm.ppf(fpr) + self.mechanism[cell])
