@@ -31,7 +31,7 @@ UNRESOLVED = "n.r."
 PALETTE = mpl.colormaps["YlGnBu"]
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB (ITU-R BT.709), close enough here
 NOTE = (
-    "Rates of adaptive attacks; (0.12) is static only. "
+    "Rates of adaptive attacks; (0.12) is static only; 0.12* holds the weights, which no mask hides. "
     "– not applicable; n.r. not resolvable with so few non-members; hatched: failed."
 )
 
@@ -91,7 +91,8 @@ def heatmap(results: Results) -> Figure | None:
 
 def _shown_attacks(run: Tables) -> list[str]:
     """Returns the attacks to show, alike ones side by side, and the ensemble of all at the end."""
-    found = run.attacks.sort_values("knowledge").drop_duplicates(["cell", "label"])  # adaptive first
+    compared = run.attacks[run.attacks["compared"]]
+    found = compared.sort_values("knowledge").drop_duplicates(["cell", "label"])  # adaptive first
     order = list(dict.fromkeys(run.attacks["label"]))
     wide = found.pivot(index="cell", columns="label", values="advantage")
     wide = wide.reindex(columns=[name for name in order if name != ENSEMBLE])
@@ -198,6 +199,7 @@ def _field(adaptive: Row | None, static: Row | None, panel: Panel, *, otherwise:
     if math.isnan(value):
         return Field(value, UNRESOLVED)
     text = f"{panel.scale * value:.{panel.digits}f}"
+    text = text if row["compared"] else f"{text}*"
     return Field(value, text if adaptive else f"({text})")
 
 

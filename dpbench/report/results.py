@@ -102,7 +102,8 @@ class Tables:
     Attributes:
         cells: One row per cell by family, weakest strength last for mechanisms. Adds `strength`,
             the value that the family sweeps, as text.
-        attacks: The rows of single attacks. Adds `label`, unique per (attack, attack_params).
+        attacks: The rows of single attacks. Adds `label`, unique per (attack, attack_params), and
+            `compared`, which is not set where the attacker holds the weights behind a mask.
         best: The `best` rows that are done, at most one per cell and knowledge. Adds, for every
             rate, the label of the attack whose rate it is (`WINNERS`), where it is known.
     """
@@ -150,6 +151,7 @@ def tables(results: Results) -> Tables:
     best = attacks[is_best & (attacks["status"] == "done")]
     best = best.drop_duplicates(["cell", "knowledge"], keep="last")
     single = _labelled(attacks[~is_best])
+    single = single.assign(compared=_compared(single))
     return Tables(cells, single, _with_winners(best, single))
 
 
@@ -171,6 +173,7 @@ def strongest(
         & (run.attacks["knowledge"] == knowledge)
         & ((run.attacks["status"] == "done") | (track == "canary"))
         & run.attacks[advantage].notna()
+        & run.attacks["compared"]
     ]
     best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == knowledge)]
     named = rows[rows["label"].isin(best[f"{advantage}_attack"])]
@@ -184,12 +187,12 @@ def prefix(track: str) -> str:
 
 
 def upper_limits(run: Tables, rate: str) -> "pd.Series[float]":
-    """Returns the highest upper limit of any attack on each cell, whatever it knows.
+    """Returns the highest upper limit of any attack on each cell that is compared there.
 
     The best attack's own limit is not enough to call a cell private: one that found less may be
     known less well.
     """
-    rows = pd.concat([run.attacks, run.best])
+    rows = pd.concat([run.attacks[run.attacks["compared"]], run.best])
     limits = rows[f"{rate}_high"].fillna(rows[rate]).groupby(rows["cell"]).max()
     return limits.reindex(run.cells["cell"])
 
@@ -259,6 +262,19 @@ def _labelled(attacks: pd.DataFrame) -> pd.DataFrame:
             labels[name, text] = f"{name} ({shown})" if variant else str(name)
     pairs = zip(attacks["attack"], attacks["attack_params"], strict=True)
     return attacks.assign(label=[labels[pair] for pair in pairs])
+
+
+def _compared(single: pd.DataFrame) -> list[bool]:
+    """Tells which rows say something of their cell's defense.
+
+    No mask is meant against an attacker who holds the weights. The tables do not say what a cell
+    masks, but the ensemble of an unmasked cell holds the weights wherever another attack does.
+    """
+    ensembles = single[(single["attack"] == ENSEMBLE) & (single["status"] == "done")]
+    open_cells = set(ensembles.loc[ensembles["access"] == "white_box", "cell"])
+    masked = set(ensembles["cell"]) - open_cells
+    pairs = zip(single["access"], single["cell"], strict=True)
+    return [access != "white_box" or cell not in masked for access, cell in pairs]
 
 
 def _with_winners(best: pd.DataFrame, single: pd.DataFrame) -> pd.DataFrame:
@@ -347,4 +363,6 @@ def _family_order(family: str) -> tuple[int, str]:
 
 def epsilon_text(epsilon: float) -> str:
     """Returns epsilon as it is written on figures and in tables."""
-    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}"
+    if math.isinf(epsilon):
+        return "∞"
+    return f"{epsilon:.0f}" if epsilon >= 1000 else f"{epsilon:.3g}"
