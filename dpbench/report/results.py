@@ -122,9 +122,7 @@ class Tables:
         rows = pd.concat([self.attacks, self.best])
         violating = rows.loc[rows["violates_bound"].astype(bool), "cell"]
         done = self.cells[self.cells["status"] == "done"]
-        points = done.merge(
-            adaptive[["cell", *WINNERS, *ATTACK_NUMBERS]], on="cell", how="left"
-        )
+        points = done.merge(adaptive[["cell", *WINNERS, *ATTACK_NUMBERS]], on="cell", how="left")
         return points.assign(violates_bound=points["cell"].isin(violating))
 
     @property
@@ -151,7 +149,7 @@ def tables(results: Results) -> Tables:
     best = attacks[is_best & (attacks["status"] == "done")]
     best = best.drop_duplicates(["cell", "knowledge"], keep="last")
     single = _labelled(attacks[~is_best])
-    single = single.assign(compared=_compared(single))
+    single["compared"] = np.array(_compared(single), dtype=bool)
     return Tables(cells, single, _with_winners(best, single))
 
 
