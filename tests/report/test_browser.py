@@ -179,9 +179,8 @@ def test_the_keyboard_reaches_every_card(opened):
     tab.focus("#list > summary")
     tab.keyboard.press("Enter")
     tab.keyboard.press("Tab")  # the table's own scrolling region
-    for _ in range(5):
+    while tab.evaluate("document.activeElement.className") != "link":
         tab.keyboard.press("Tab")  # its head, which sorts
-    tab.keyboard.press("Tab")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#curve svg")
     assert tab.text_content("#card h3") == "none"
@@ -210,7 +209,7 @@ def test_small_screens_scroll_tables_not_the_page(opened):
     tab.locator("#numbers tbody button").first.click()
     tab.wait_for_selector("#curve svg")
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    for table in ("#leaderboard", "#attack-grid", "section:has(> h2:text('Every defense')) table"):
+    for table in ("#leaderboard", "#attack-grid", "#defenses table"):
         name = tab.locator(f"{table} tbody th").first
         before = name.bounding_box()
         tab.locator(f"{table}").evaluate("one => { one.parentElement.scrollLeft = 250 }")
@@ -236,7 +235,7 @@ def test_the_leaderboard_ranks_who_costs_no_more_than_allowed(opened, run):
     assert column(tab, "#leaderboard", 1)[0] == "1"
     leak = column(tab, "#leaderboard", 2)[0]
     assert leak.startswith(f"{first.advantage:.3f} [{first.advantage_low:.3f}, ")
-    assert leak.endswith(first.advantage_attack)
+    assert first.advantage_attack in leak
     # `temperature` and `top_k` leak alike: a place that intervals do not settle is a range.
     places = dict(zip(column(tab, "#leaderboard", 0), column(tab, "#leaderboard", 1), strict=True))
     assert "–" in places["temperature(t=20)"]
@@ -276,7 +275,7 @@ def test_the_leaderboard_obeys_the_keyboard(opened):
 
 def test_every_table_can_be_sorted_and_what_has_no_number_stands_last(opened, run):
     tab = opened()
-    table = "section:has(> h2:text('Every defense')) table"
+    table = "#defenses table"
     head = tab.locator(f"{table} thead button", has_text="advantage").first
     for order in (1, -1):
         head.click()
@@ -299,13 +298,15 @@ def test_limits_above_the_chart_stand_on_its_edge_and_say_their_epsilon(opened, 
     for row in above.itertuples():
         assert f"ε={row.epsilon:g}: {row.bound_advantage_mechanism:.3f}" in written
     tops = tab.evaluate(
-        """() => { const box = (one) => one.getBoundingClientRect();
+        """() => {
+        const box = (one) => one.getBoundingClientRect();
+        const every = (path) => [...document.querySelectorAll(path)].map(box);
         const edge = box(document.querySelector('#chart .background')).top;
-        const marks = [...document.querySelectorAll('#chart g.mark-symbol path')]
-          .map(box).filter((one) => one.width < 10 && one.height < 10)
-          .map((one) => one.top + one.height / 2 - edge);
-        const dashes = [...document.querySelectorAll('#chart g.mark-rect path')].map((one) => box(one).top - edge);
-        return { marks: marks.filter((one) => Math.abs(one) < 6).length, dashes: Math.min(...dashes) }; }"""
+        const marks = every('#chart g.mark-symbol path')
+          .filter((one) => Math.abs(one.top + one.height / 2 - edge) < 6);
+        const dashes = every('#chart g.mark-rect path').map((one) => one.top - edge);
+        return { marks: marks.length, dashes: Math.min(...dashes) };
+        }"""
     )
     assert tops["marks"] == len(above)
     assert tops["dashes"] > 6, "no dash of a cell stands where the triangles do"
@@ -347,7 +348,7 @@ def test_names_are_never_markup(browser, opened, tmp_path):
     tab = opened(file)
     assert hostile in numbers(tab)
     unfold(tab)
-    tab.get_by_role("button", name=re.compile("onerror")).click()
+    tab.locator("#numbers").get_by_role("button", name=re.compile("onerror")).click()
     tab.wait_for_selector("#curve svg")
     tab.click("#card summary")
     assert tab.locator("img[src=x]").count() == 0

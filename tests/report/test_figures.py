@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
-from simulated_run import ATTACKS, EPSILON_OF_MU, part_of_the_run, simulated_run, with_canaries
+from simulated_run import EPSILON_OF_MU, part_of_the_run, simulated_run, with_canaries
 
 from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
