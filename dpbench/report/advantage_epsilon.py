@@ -25,8 +25,8 @@ CAPTION = (
     "attack is measured on ordinary ones. The bounds made of e^ε are historical, and say "
     "nothing from ε ≈ 0.7 on; the mechanism's own bound is the one to compare with. Between the "
     "bound of ε and δ and the best attack there is a gap; a percentage says how much of it the "
-    "mechanism's own bound closes: at 90 % nearly all of the gap was a loose formula, at 10 % nearly "
-    "all of it is room that no attack has filled. Drawn are the best attack, the best LiRA and the "
+    "mechanism's own bound closes: at 90 % most of the gap was a loose formula, at 10 % most of "
+    "it is room that no attack has filled. Drawn are the best attack, the best LiRA and the "
     "best attack that sees labels alone; the faint lines are all others. Both axes are logarithmic."
 )
 FLOOR = 1e-3

@@ -31,7 +31,8 @@ UNRESOLVED = "n.r."
 PALETTE = mpl.colormaps["YlGnBu"]
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB (ITU-R BT.709), close enough here
 NOTE = (
-    "Rates of adaptive attacks; (0.12) is static only; 0.12* holds the weights, which no mask hides. "
+    "Rates of adaptive attacks; (0.12) is static only; "
+    "0.12* holds the weights, which no mask hides. "
     "– not applicable; n.r. not resolvable with so few non-members; hatched: failed."
 )
 
@@ -96,7 +97,7 @@ def _shown_attacks(run: Tables) -> list[str]:
     order = list(dict.fromkeys(run.attacks["label"]))
     wide = found.pivot(index="cell", columns="label", values="advantage")
     wide = wide.reindex(columns=[name for name in order if name != ENSEMBLE])
-    # A column that one cell fills, with the attack that fits its defense, says little of the others.
+    # An attack that fits one defense has a column that one cell fills.
     usual = wide.loc[:, wide.notna().sum() >= wide.notna().sum().max() / 2]
     wide = usual if len(usual.columns) >= SHOWN else wide
     # What does not apply finds nothing there.
@@ -114,9 +115,9 @@ def _together(advantages: pd.DataFrame, count: int) -> pd.DataFrame:
     while len(chosen) < count and not rest.empty and len(rest.columns):
         gains = rest.sub(reached, axis=0).clip(lower=0.0).sum().round(9)
         # Where nothing is gained any more, the strongest on average follows.
-        best = max(rest.columns, key=lambda name: (gains[name], rest[name].mean().round(9)))
+        best = max(rest.columns, key=lambda name: (gains[name], round(float(rest[name].mean()), 9)))
         chosen.append(best)
-        reached = np.maximum(reached, rest[best])
+        reached = reached.clip(lower=rest[best])
         rest = rest.drop(columns=best)
     kept = [name for name in advantages.columns if name in chosen]
     return advantages[kept]

@@ -39,7 +39,8 @@ def main_numbers(run: Tables) -> pd.DataFrame:
 def main_table(run: Tables) -> pd.DataFrame:
     """Returns one row per cell as people read it: numbers with their 95 % intervals.
 
-    Each leak names the attack that found it, on a second line of its field. The column of the canaries is there only if the run has any.
+    Each leak names the attack that found it, on a second line of its field. The column of the
+    canaries is there only if the run has any.
     """
     rows = main_numbers(run)
     table = pd.DataFrame([_row(row) for row in records(rows)], columns=list(COLUMNS))

@@ -210,9 +210,11 @@ def _main_table(run: Tables) -> str:
     names = ("main.csv", "main.tex", "attacks.csv", "attacks.tex")
     links = ", ".join(f'<a href="tables/{name}">{name}</a>' for name in names)
     return (
-        f"<section id="defenses">\n<h2>Every defense</h2>\n{_table(table, 'Every defense', kinds)}"
+        '<section id="defenses">\n<h2>Every defense</h2>\n'
+        f"{_table(table, 'Every defense', kinds)}"
         '<p class="quiet">Each leak names its attack: the one that did best by this measure on one '
-        "half of the models, reported on the other. The limit is the largest advantage that the mechanism allows any attack. "
+        "half of the models, reported on the other. The limit is the largest advantage that the "
+        "mechanism allows any attack. "
         f"{_static_only(run)}Files: {links}.</p>\n</section>"
     )
 

@@ -48,7 +48,7 @@ MEASURES = ("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 RATES = (*MEASURES, *(f"canary_{name}" for name in MEASURES))
 ATTACK_NUMBERS = tuple(rate + end for rate in RATES for end in ("", "_low", "_high"))
 WINNERS = tuple(f"{rate}_attack" for rate in RATES)
-"""Columns of the attack behind each number of a `best` row: every metric has a winner of its own."""
+"""Columns of the attack behind each number of a `best` row: every metric has its own winner."""
 
 
 class Results(Protocol):

@@ -19,7 +19,7 @@ TITLE = "Who is caught without false alarms?"
 CAPTION = (
     "An attacker who must not raise false alarms works at the left edge. A curve above the "
     "dotted line there names members with confidence, even where its advantage is small. "
-    "Equal scores are guessed at random: between them a curve is a straight line, bent by the axes. "
+    "Equal scores are guessed at random: there the curve is a straight line, bent by the axes. "
     "Dashed curves are the limits of the mechanisms of the same colour. A curve ends at the "
     "left where there are too few non-members to measure further."
 )

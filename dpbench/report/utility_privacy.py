@@ -33,8 +33,8 @@ CAPTION = (
     "point no attack, known or unknown, can lie above the dark dash. The pale dash is what "
     "follows from (ε, δ) alone, which is far less than the mechanism itself guarantees. An arrow "
     "head on the top edge is a limit that lies above the chart: its ε and its value stand there. "
-    "A run of many defenses has a colour for each kind of them, and a panel that enlarges the cells "
-    "that cost little accuracy; grey cells are those that another of their kind outdoes."
+    "A run of many defenses has a colour for each kind of them, and a panel that enlarges the "
+    "cells that cost little accuracy; grey cells are those that another of their kind outdoes."
 )
 EACH = "each point is one defense at one strength: right is useful, low is private"
 
