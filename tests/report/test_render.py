@@ -153,6 +153,7 @@ def test_hostile_names_are_only_text():
     run.attacks["attack"] = run.attacks["attack"].replace({"malt": HOSTILE})
     run.attacks.loc[run.attacks["cell"] == HOSTILE, "violates_bound"] = True
     run.name = run.command = run.key = HOSTILE
+    run.shift = {(key[0].replace("hamp", HOSTILE), *key[1:]): v for key, v in run.shift.items()}
     text = page_of(run)
     # Data and the page's own script, and not one element more. test_explorer: a page with a figure.
     assert parse(text).tags.count("script") == 2
