@@ -110,17 +110,16 @@ def _together(advantages: pd.DataFrame, count: int) -> pd.DataFrame:
 
     The largest means alone would leave out the only attacks that work behind a mask.
     """
-    reached, chosen = pd.Series(0.0, index=advantages.index), list[str]()
-    rest = advantages
-    while len(chosen) < count and not rest.empty and len(rest.columns):
-        gains = rest.sub(reached, axis=0).clip(lower=0.0).sum().round(9)
+    values = advantages.to_numpy(dtype=float)
+    reached, chosen = np.zeros(len(values)), list[int]()
+    for _ in range(min(count, values.shape[1])):
+        gains = np.maximum(values - reached[:, None], 0.0).sum(0).round(9)
+        gains[chosen] = -1.0
         # Where nothing is gained any more, the strongest on average follows.
-        best = max(rest.columns, key=lambda name: (gains[name], round(float(rest[name].mean()), 9)))
+        best = int(np.lexsort((values.sum(0).round(9), gains))[-1])
         chosen.append(best)
-        reached = reached.clip(lower=rest[best])
-        rest = rest.drop(columns=best)
-    kept = [name for name in advantages.columns if name in chosen]
-    return advantages[kept]
+        reached = np.maximum(reached, values[:, best])
+    return advantages.iloc[:, sorted(chosen)]
 
 
 def _clustered(advantages: pd.DataFrame) -> list[str]:
