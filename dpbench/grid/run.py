@@ -17,7 +17,8 @@ from dpbench.grid.evidence import Evidence
 from dpbench.grid.job import Context
 from dpbench.grid.keys import key_of
 from dpbench.grid.plan import make_plan
-from dpbench.grid.spec import AVERAGE, read_grid
+from dpbench.grid.shipped import list_grids
+from dpbench.grid.spec import AVERAGE, Grid, read_grid
 from dpbench.grid.store import Store
 from dpbench.metrics import CalibratedPrecision, calibrated_precision
 from dpbench.seeds import rng_for
@@ -60,8 +61,13 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command that makes this run."""
-        return f"dpbench run {self.folder}/grid.yaml"
+        """The command that makes this run: by the shipped grid's name, or by the run's own file.
+
+        It names no folder: the run may have moved since, and its reader has another machine.
+        """
+        shipped = list_grids().get(self.name)
+        same = shipped is not None and _reads_as(shipped, self.context.grid)
+        return f"dpbench run {self.name if same else 'grid.yaml'}"
 
     @property
     def document(self) -> str:
@@ -116,11 +122,11 @@ class Run:
 
         Args:
             cell: The cell's id.
-            attack: The attack's name or id (its name and the fields that differ from the defaults),
+            attack: The attack's id (its name and the fields that differ from the defaults) or name,
                 `best` or `ensemble`.
             knowledge: `adaptive` or `static`.
-            params: `attack_params` of the row, where several attacks share a name; the first such
-                attack of the grid is meant otherwise.
+            params: `attack_params` of the row, where several attacks share a name; the one whose
+                id it is, else the first such attack of the grid, is meant otherwise.
             track: `average`, or `canary` where the grid has canaries.
 
         Raises:
@@ -144,7 +150,9 @@ class Run:
         """
         found = self.cell(cell, track)
         rows = [row for row in found.rows if row.knowledge == knowledge]
-        rows = [row for row in rows if attack in (row.name, row.attack and row.attack.label())]
+        # An id may be the name of other variants too: `lira` is the online attack before any LiRA.
+        named = [row for row in rows if row.attack and attack == row.attack.label()]
+        rows = [*named, *(row for row in rows if attack == row.name and row not in named)]
         if rows and isinstance(rows[0].evaluate, BestJob):
             self._require(rows[0].evaluate.key, f"the best attack on {cell}")
             rows = [found.winner(rows[0], self.context.store, "advantage")]
@@ -194,9 +202,21 @@ class Run:
             rng=rng_for(self.context.grid.seed, "precision", cell, attack),
         )
 
-    def trade_off(self, cell: str, fpr: NDArray[np.floating]) -> NDArray[np.floating] | None:
-        """Returns the largest TPR the cell's mechanism allows at each FPR; None without a claim."""
-        found = self.cell(cell)
+    def trade_off(
+        self, cell: str, fpr: NDArray[np.floating], *, track: str = AVERAGE
+    ) -> NDArray[np.floating] | None:
+        """Returns the largest TPR the cell's mechanism allows at each FPR; None without a claim.
+
+        Args:
+            cell: The cell's id.
+            fpr: False positive rates.
+            track: `average`, or `canary`, whose trainings have their own sampling rate: a batch of
+                the same size is another share of another number of members.
+
+        Raises:
+            UserError: There is no such cell or track.
+        """
+        found = self.cell(cell, track)
         if not found.claims:
             return None
         assert found.mechanism is not None
@@ -220,6 +240,14 @@ class Run:
             failure = self.context.store.failure(key)
             reason = failure.reason if failure else "it is not finished"
             raise UserError(f"{what} has no result: {reason}", next_step="see `dpbench status`")
+
+
+def _reads_as(path: Path, grid: Grid) -> bool:
+    """Returns whether a grid file still means the grid that was run."""
+    try:
+        return read_grid(path) == grid
+    except UserError:  # a grid of that name for other plugins, or in the making
+        return False
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> UserError:

@@ -71,7 +71,7 @@ def canvas(
     """Returns a figure with a question for its title and the run it belongs to below it.
 
     Args:
-        results: The run; its command and key are printed in small type.
+        results: The run; its grid, command and key are printed in small type.
         title: The question that the figure answers.
         size: Width and height in inches.
         grid: Rows and columns of axes.
@@ -85,7 +85,8 @@ def canvas(
     )
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    origin = f"{drawable(results.command)}   ·   run {drawable(results.key[:16])}"
+    named = (f"grid {results.name}", results.command, f"run {results.key[:16]}")
+    origin = "   ·   ".join(map(drawable, named))
     lines = [
         textwrap.fill(text, width=max(40, int(size[0] * 15))) for text in (note, origin) if text
     ]

@@ -62,11 +62,12 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
         accuracy, alt.Y("low:Q"), alt.Y2("high"), color=look["color"]
     )
     marks = points.mark_point(
-        filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7, cursor="pointer"
+        filled=True, opacity=1, stroke="white", strokeWidth=0.7, cursor="pointer"
     ).encode(
         accuracy,
         leak,
         **look,
+        size=alt.Size("area:Q", scale=None),
         tooltip=[alt.Tooltip(f"{field}:N", title=said) for field, said in HOVER.items()],
         description="summary:N",
     )
@@ -75,16 +76,27 @@ def scatter(title: str, *, rate: bool) -> dict[str, Any]:
 
 
 def _limits(alt: Any, points: Any, accuracy: Any, color: Any) -> list[Any]:
-    """Returns the layers of what no attack can exceed: a dash, or a mark at the chart's end."""
-    drawn = {
-        "limit": points.mark_tick(orient="horizontal", thickness=3, size=16),
-        "beyond": points.mark_point(shape="triangle-up", filled=True, size=50, opacity=0.6),
+    """Returns the layers of what no attack can exceed: a dash, or an arrow head on the top edge.
+
+    The arrow head stands at pixel 0 and not at a value: no cell has a bound there. A dotted line
+    joins it to its point, and its epsilon and its value are written above the chart.
+    """
+    top = alt.value(0)
+    edge = {
+        "dash": (points.mark_tick(orient="horizontal", thickness=3, size=16), alt.Y("limit:Q")),
+        "stem": (points.mark_rule(strokeDash=[1, 3]), alt.Y("drawn:Q")),
+        "beyond": (points.mark_point(shape="triangle-up", filled=True, size=60, opacity=1), top),
+        "edge": (
+            points.mark_text(angle=270, align="left", dx=9, fontSize=11, lineBreak="\n"),
+            top,
+        ),
     }
+    more = {"stem": {"y2": top}, "edge": {"text": alt.Text("edge:N")}}
     return [
         chart.transform_filter(f"isValid(datum.{name})")
-        .encode(accuracy, alt.Y(f"{name}:Q"), color=color)
+        .encode(x=accuracy, y=y, color=color, **more.get(name, {}))
         .properties(name=name)
-        for name, chart in drawn.items()
+        for name, (chart, y) in edge.items()
     ]
 
 
@@ -121,7 +133,7 @@ def roc() -> dict[str, Any]:
 def _scale(alt: Any, rate: bool) -> Any:
     if rate:
         return alt.Scale(type="log", domain=[LOWEST_RATE, 1], clamp=True)
-    return alt.Scale(zero=True, nice=True)
+    return alt.Scale(zero=True, nice=False)  # the page's script sets the ends
 
 
 def _altair() -> Any:

@@ -1,51 +1,47 @@
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("explorer-data").textContent);
-  const at = (id) => document.getElementById(id);
+  const { data, at, make, number, leakText, accuracyText, options } = report;
   const form = at("filters");
   const families = new Map(data.families.map((one) => [one.name, one]));
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const FLOOR = 1e-4; // where a logarithmic axis draws zero
+  const CLOSE = 15; // pixels within which labels on the top edge are written together
   let chosen = null;
 
-  // Texts from data enter the page through textContent only: a name can never be markup.
-  const make = (tag, text = "", attributes = {}) => {
-    const element = document.createElement(tag);
-    element.textContent = text;
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    return element;
-  };
-  const percent = (value, digits) => `${(100 * value).toFixed(digits)} %`;
-  const number = (value, measure) =>
-    measure === "advantage" ? value.toFixed(3)
-      : percent(value, measure === "tpr_at_fpr_0.001" ? 2 : 1);
-  const interval = (triple, show) => {
-    if (!triple) return "–";
-    const [value, low, high] = triple;
-    return low === null || high === null ? show(value)
-      : `${show(value)} [${[low, high].map((end) => show(end).replace(" %", "")).join(", ")}]`;
-  };
-  const leakText = (triple, measure) => interval(triple, (value) => number(value, measure));
-  const accuracyText = (triple) => interval(triple, (value) => percent(value, 1));
   const colorOf = (family) => (dark.matches ? families.get(family).dark : families.get(family).color);
 
   function fill() {
-    const options = (select, pairs) => {
-      for (const [value, text] of pairs) form.elements[select].append(make("option", text, { value }));
-    };
-    options("measure", Object.entries(data.measures));
-    options("track", Object.entries(data.tracks));
-    options("attack", [["best", "the best one, chosen on other models"],
+    options(form.elements.measure, Object.entries(data.measures));
+    options(form.elements.track, Object.entries(data.tracks));
+    options(form.elements.attack, [["best", "the best one, chosen on other models"],
       ...data.attacks.map(([label], index) => [index, label])]);
-    form.elements.track.parentElement.hidden = Object.keys(data.tracks).length < 2;
     const present = new Set(data.attacks.map(([, access]) => access));
     for (const [value, text] of Object.entries(data.access)) {
       if (present.has(value)) at("access").append(box("access", value, text));
     }
-    for (const family of data.families) {
-      const glyph = make("span", family.glyph, { "aria-hidden": "true", class: "glyph", "data-family": family.name });
-      at("families").append(box("family", family.name, family.name, glyph));
+    for (const kind of new Set(data.families.map((one) => one.kind))) {
+      const own = data.families.filter((one) => one.kind === kind);
+      const into = kind ? make("span", "", { class: "kind", role: "group", "aria-label": kind }) : at("families");
+      if (kind) {
+        into.append(kindBox(kind, own));
+        at("families").append(into);
+      }
+      for (const family of own) into.append(box("family", family.name, family.name, ...(kind ? [] : [glyphOf(family)])));
     }
+  }
+
+  const glyphOf = (family) =>
+    make("span", family.glyph, { "aria-hidden": "true", class: "glyph", "data-family": family.name });
+
+  // Ticks all families of a kind, or none.
+  function kindBox(kind, own) {
+    const label = box("kind", kind, kind, glyphOf(own[0]));
+    label.firstChild.addEventListener("change", (event) => {
+      for (const one of form.querySelectorAll("input[name=family]")) {
+        if (own.some(({ name }) => name === one.value)) one.checked = event.target.checked;
+      }
+    });
+    return label;
   }
 
   function box(name, value, text, ...before) {
@@ -74,12 +70,12 @@
     if (view.attack === "best" && view.every) {
       const best = cell.best.find(([knows]) => knows === view.knowledge);
       const found = best && triple(best[2]);
-      return found ? { triple: found, attack: best[1][view.track] || "not named" }
+      return found ? { triple: found, attack: best[1][view.track][view.measure] || "not named" }
         : { reason: best ? "too few non-members for this rate" : "no attack has a result" };
     }
-    const allowed = cell.attacks.filter(([index, knows]) => knows === view.knowledge
+    const allowed = cell.attacks.filter(([index, knows, , , compared]) => knows === view.knowledge
       && view.access.has(data.attacks[index][1])
-      && (view.attack === "best" || String(index) === view.attack));
+      && (view.attack === "best" ? compared : String(index) === view.attack));
     const able = allowed.filter((row) => triple(row[3]));
     if (!able.length) return { reason: (allowed[0] && allowed[0][2]) || "no such attack has a number" };
     const most = able.reduce((one, other) => (triple(other[3])[0] > triple(one[3])[0] ? other : one));
@@ -98,24 +94,54 @@
     return { shown, missing };
   }
 
-  // The chart's upper end: what was measured, and the limits near it. Higher limits are off the chart.
-  function topOf(shown, view) {
+  // The chart's ends: what was measured, and the limits near it. Higher limits stand on its top edge.
+  function endsOf(shown, view) {
     const highest = Math.max(0.02, ...shown.map(({ triple }) => triple[2] ?? triple[0]));
-    const limits = shown.map(({ cell }) => cell.limits[view.track][view.measure]).filter((one) => one <= 2 * highest);
-    return view.measure === "advantage" ? Math.max(highest, ...limits) : 1;
+    const lowest = Math.min(0, ...shown.map(({ triple }) => triple[1] ?? triple[0]));
+    const limits = shown.map(({ cell }) => cell.limits[view.track][view.measure]).filter((one) => one <= 1.6 * highest);
+    const top = 1.06 * Math.max(highest, ...limits);
+    return view.measure === "advantage" ? [lowest - 0.02 * top, top] : [FLOOR, 1];
   }
 
   function point({ cell, order, accuracy, triple, attack }, view, top) {
     const floor = (value) => (view.measure === "advantage" || value === null ? value : Math.max(value, FLOOR));
-    const limit = cell.limits[view.track][view.measure] ?? null;
+    const limit = cell.limits[view.track][view.measure] ?? null, beyond = limit !== null && limit > top;
     const texts = { accuracy_text: accuracyText(accuracy), leak_text: leakText(triple, view.measure),
       limit_text: limit === null ? "none" : number(limit, view.measure) };
     return { cell: cell.cell, family: cell.family, order, attack,
-      limit: limit !== null && limit > top ? null : floor(limit), beyond: limit !== null && limit > top ? top : null,
+      dash: limit === null || beyond ? null : true, limit: floor(limit),
+      stem: beyond || null, beyond: beyond || null, edge: beyond ? `ε=${cell.epsilon[view.track]}: ${texts.limit_text}` : null,
       accuracy: accuracy[0], accuracy_low: accuracy[1], accuracy_high: accuracy[2],
       drawn: floor(triple[0]), low: floor(triple[1]), high: floor(triple[2]),
-      color: colorOf(cell.family), shape: families.get(cell.family).shape, ...texts,
+      color: colorOf(cell.family), shape: families.get(cell.family).shape, area: cell.family === "none" ? 300 : 110, ...texts,
       summary: `${cell.cell}: accuracy ${texts.accuracy_text}, ${data.measures[view.measure]} ${texts.leak_text}` };
+  }
+
+  // Writes neighbouring labels of the top edge as one, line under line.
+  function together(points) {
+    const ends = points.map((one) => one.accuracy), range = Math.max(...ends) - Math.min(...ends);
+    const near = CLOSE * (range / Math.max(200, at("chart").clientWidth - 70));
+    let head = null, last = 0;
+    for (const one of [...points].sort((a, b) => a.accuracy - b.accuracy)) {
+      if (one.edge === null) continue;
+      if (head && one.accuracy - last < near) {
+        if (!head.edge.split("\n").includes(one.edge)) head.edge += `\n${one.edge}`;
+        one.edge = null;
+      } else head = one;
+      last = one.accuracy;
+    }
+    return points;
+  }
+
+  // Returns the chart's layers that have something to draw, on an axis with the given ends.
+  function layersOf(spec, points, domain) {
+    const layers = structuredClone(spec.layer)
+      // A layer without a single value has no extent, which Vega warns of.
+      .filter(({ name }) => !name || points.some((one) => one[name] !== null));
+    for (const { encoding: { y } } of layers) {
+      if (y && y.field && domain) y.scale = { ...y.scale, domain, nice: false, zero: false };
+    }
+    return layers;
   }
 
   function look() {
@@ -149,33 +175,26 @@
       at("chart").replaceChildren(make("p", "No cell has a number here.", { class: "quiet" }));
       return;
     }
-    const top = topOf(shown, view);
-    const points = shown.map((one) => point(one, view, top)), spec = data.scatter[view.measure];
-    // A layer without a single value has no extent, which Vega warns of.
-    const layer = spec.layer.filter(({ name }) => !name || points.some((one) => one[name] !== null));
+    const ends = endsOf(shown, view), spec = data.scatter[view.measure];
+    const points = together(shown.map((one) => point(one, view, ends[1])));
+    points.sort((one, other) => (one.family === "none") - (other.family === "none")); // what all are measured by is on top
+    const layer = layersOf(spec, points, view.measure === "advantage" ? ends : null);
     const { view: drawing } = await embed("#chart", { ...spec, layer }, { points });
     drawing.addEventListener("click", (_, item) => { if (item && item.datum && item.datum.cell) choose(item.datum.cell); });
   }
 
   function tabulate(shown, view) {
-    const head = make("tr");
-    for (const text of ["cell", "test accuracy", data.measures[view.measure], "attack", "limit"]) {
-      head.append(make("th", text, { scope: "col" }));
-    }
-    const body = shown.map(({ cell, accuracy, triple, attack }) => {
-      const row = make("tr"), name = make("th", "", { scope: "row" });
-      const button = make("button", cell.cell, { type: "button", class: "link" });
-      button.addEventListener("click", () => choose(cell.cell));
-      name.append(button);
-      const limit = cell.limits[view.track][view.measure];
-      row.append(name, make("td", accuracyText(accuracy)), make("td", leakText(triple, view.measure)), make("td", attack),
-        make("td", limit === undefined || limit === null ? "–" : number(limit, view.measure)));
-      return row;
-    });
-    const thead = make("thead"), tbody = make("tbody");
-    thead.append(head);
-    tbody.append(...body);
-    at("numbers").replaceChildren(thead, tbody);
+    report.tabulate(at("numbers"), ["cell", "test accuracy", data.measures[view.measure], "attack", "limit"],
+      shown.map(({ cell, accuracy, triple, attack }) => {
+        const row = make("tr"), name = make("th", "", { scope: "row" });
+        const button = make("button", cell.cell, { type: "button", class: "link" });
+        button.addEventListener("click", () => choose(cell.cell));
+        name.append(button);
+        const limit = cell.limits[view.track][view.measure] ?? null;
+        row.append(name, make("td", accuracyText(accuracy)), make("td", leakText(triple, view.measure)), make("td", attack),
+          make("td", limit === null ? "–" : number(limit, view.measure)));
+        return row;
+      }));
   }
 
   async function choose(name) {
@@ -219,8 +238,7 @@
 
   function bars(cell, attack, view, color) {
     const row = cell.attacks.find(([index, knows]) => knows === "adaptive" && data.attacks[index][0] === attack);
-    const best = cell.best.find(([knows]) => knows === "adaptive");
-    const leaks = view.track === "canary" ? best && best[2].canary : row && row[3].average;
+    const leaks = row && row[3][view.track];
     if (!leaks) return [];
     return [[0.01, "tpr_at_fpr_0.01"], [0.001, "tpr_at_fpr_0.001"]]
       .filter(([, name]) => leaks[name] && leaks[name][1] !== null)
@@ -229,27 +247,29 @@
 
   function attacksOf(cell, view) {
     const measures = Object.keys(data.measures);
-    const head = make("tr"), tbody = make("tbody"), thead = make("thead"), table = make("table");
-    for (const text of ["attack", "sees", "knows the defense", ...Object.values(data.measures)]) head.append(make("th", text, { scope: "col" }));
+    const table = make("table");
     const sorted = [...cell.attacks].sort((one, other) => leak(other) - leak(one));
     function leak(row) { return ((row[3][view.track] || {})[view.measure] || [-2])[0]; }
-    for (const [index, knows, reason, leaks] of sorted) {
+    const rows = sorted.map(([index, knows, reason, leaks, compared]) => {
       const row = make("tr"), [label, access] = data.attacks[index], own = leaks[view.track] || {};
-      row.append(make("th", label, { scope: "row" }), make("td", data.access[access] || access), make("td", knows === "adaptive" ? "yes" : "no"));
+      row.append(make("th", compared ? label : `${label}*`, { scope: "row" }), make("td", data.access[access] || access),
+        make("td", knows === "adaptive" ? "yes" : "no"));
       if (Object.keys(own).length) for (const name of measures) row.append(make("td", leakText(own[name], name)));
       else row.append(make("td", reason || "no result", { colspan: measures.length, class: "why" }));
-      tbody.append(row);
-    }
-    thead.append(head);
-    table.append(thead, tbody);
+      return row;
+    });
+    report.tabulate(table, ["attack", "sees", "knows the defense", ...Object.values(data.measures)], rows);
     const details = make("details"), wide = make("div", "", { class: "wide", tabindex: "0", role: "region", "aria-label": `Attacks on ${cell.cell}` });
     wide.append(table);
     details.append(make("summary", `All ${cell.attacks.length} attacks on it`), wide);
+    if (sorted.some((row) => !row[4])) {
+      details.append(make("p", "* holds the weights, which no mask hides: not compared with the others.", { class: "quiet" }));
+    }
     return details;
   }
 
   const redraw = () => draw().then(() => (chosen === null ? null : choose(chosen)));
-  const tick = (on) => { for (const one of form.querySelectorAll("input[name=family]")) one.checked = on; redraw(); };
+  const tick = (on) => { for (const one of form.querySelectorAll("input[name=family], input[name=kind]")) one.checked = on; redraw(); };
   at("all").addEventListener("click", () => tick(true));
   at("none").addEventListener("click", () => tick(false));
   form.addEventListener("change", redraw);

@@ -9,8 +9,19 @@ import numpy as np
 
 from dpbench.errors import UserError
 from dpbench.report import charts
+from dpbench.report.groups import group_of, grouped
 from dpbench.report.palette import GLYPHS, SHAPES, looks, on_dark
-from dpbench.report.results import MEASURES, Results, Row, Tables, epsilon_text, records, strongest
+from dpbench.report.results import (
+    MEASURES,
+    Results,
+    Row,
+    Tables,
+    epsilon_text,
+    prefix,
+    records,
+    strongest,
+    upper_limits,
+)
 from dpbench.report.roc import vertices
 
 TITLES = {
@@ -26,35 +37,61 @@ _ENDS = ("", "_low", "_high")
 
 
 def knowledge(results: Results, run: Tables) -> dict[str, Any]:
-    """Returns all that the page's script draws, as values that JSON can hold.
+    """Returns all that the page's scripts show, as values that JSON can hold.
 
-    Every triple is a value with its 95 % limits; what is not known is None.
+    Every triple is a value with its 95 % limits; what is not known is None. The specifications of
+    the charts are there if they can be made.
     """
     tracks = ["average", *(["canary"] if run.canaries else [])]
-    look = looks(run.families)
     labels = list(dict.fromkeys(run.attacks["label"]))
     access = dict(zip(run.attacks["label"], run.attacks["access"], strict=True))
+    upper = {
+        track: {name: upper_limits(run, prefix(track) + name) for name in TITLES}
+        for track in tracks
+    }
     return {
         "measures": TITLES,
         "tracks": {track: _track_name(run, track) for track in tracks},
         "access": ACCESS,
-        "families": [
-            {
-                "name": name,
-                "color": look[name].color,
-                "dark": on_dark(look[name].color),
-                "shape": SHAPES[look[name].marker],
-                "glyph": GLYPHS[look[name].marker],
-            }
-            for name in run.families
-        ],
+        "families": _families(run),
         "attacks": [[label, access[label]] for label in labels],
-        "cells": [_cell(results, run, row, tracks, labels) for row in records(run.cells)],
+        "cells": [
+            _cell(results, run, row, tracks, labels)
+            | {
+                "upper": {
+                    track: {name: _number(limits[row["cell"]]) for name, limits in own.items()}
+                    for track, own in upper.items()
+                }
+            }
+            for row in records(run.cells)
+        ],
+        **(_specifications() if charts.available() else {}),
+    }
+
+
+def _specifications() -> dict[str, Any]:
+    return {
         "scatter": {
             name: charts.scatter(title, rate=name != "advantage") for name, title in TITLES.items()
         },
         "roc": charts.roc(),
     }
+
+
+def _families(run: Tables) -> list[dict[str, str]]:
+    """Returns how each family looks, and of which kind it is where there are many."""
+    look, many = looks(run.families), grouped(run.families)
+    return [
+        {
+            "name": name,
+            "kind": group_of(name) if many and name != "none" else "",
+            "color": look[name].color,
+            "dark": on_dark(look[name].color),
+            "shape": SHAPES[look[name].marker],
+            "glyph": GLYPHS[look[name].marker],
+        }
+        for name in run.families
+    ]
 
 
 def embedded(values: Mapping[str, Any]) -> str:
@@ -81,14 +118,20 @@ def _cell(
         "strength": row["strength"],
         "status": row["status"],
         "reason": row["reason"],
-        "accuracy": {track: _triple(row, _prefix(track) + "test_accuracy") for track in tracks},
+        "accuracy": {track: _triple(row, prefix(track) + "test_accuracy") for track in tracks},
+        "static_only": row["adaptive"] == "" and row["defense"] != "none",
+        "epsilon": {track: _epsilon(row, track) for track in tracks},
         "facts": _facts(row),
         "limits": {track: _limits(results, row, track) for track in tracks},
         "best": [
-            [one["knowledge"], _best_names(one), _leaks(one, tracks)] for one in records(best)
+            [one["knowledge"], _best_names(one, tracks), _leaks(one, tracks)]
+            for one in records(best)
         ],
         "attacks": [
-            [labels.index(one["label"]), one["knowledge"], one["reason"], _leaks(one, tracks)]
+            [
+                *(labels.index(one["label"]), one["knowledge"], one["reason"]),
+                *(_leaks(one, tracks), one["compared"]),
+            ]
             for one in records(own)
         ],
         "curves": {
@@ -99,21 +142,28 @@ def _cell(
     }
 
 
-def _best_names(row: Row) -> dict[str, str]:
-    return {"average": str(row["named"]), "canary": str(row["canary_attack"])}
+def _best_names(row: Row, tracks: list[str]) -> dict[str, dict[str, str]]:
+    """Returns the attack behind each number of a `best` row."""
+    return {
+        track: {name: str(row[f"{prefix(track)}{name}_attack"]) for name in MEASURES}
+        for track in tracks
+    }
 
 
-def _prefix(track: str) -> str:
-    return "canary_" if track == "canary" else ""
+def _epsilon(row: Row, track: str) -> str | None:
+    """Returns the epsilon of a track, whose sampling rate may differ; None without a guarantee."""
+    value = row["epsilon"]
+    if track == "canary" and not math.isnan(row["canary_epsilon"]):
+        value = row["canary_epsilon"]
+    return epsilon_text(value) if math.isfinite(value) else None
 
 
 def _leaks(row: Row, tracks: list[str]) -> dict[str, dict[str, Any]]:
     """Returns the triples of every measure on every track that has one."""
     found: dict[str, dict[str, Any]] = {}
     for track in tracks:
-        prefix = _prefix(track)
-        triples = {name: _triple(row, prefix + name) for name in MEASURES}
-        if row["status"] == "done" or prefix:
+        triples = {name: _triple(row, prefix(track) + name) for name in MEASURES}
+        if row["status"] == "done" or track != "average":
             found[track] = {name: triple for name, triple in triples.items() if triple}
     return found
 
@@ -134,6 +184,9 @@ def _facts(row: Row) -> list[tuple[str, str]]:
     if math.isfinite(row["epsilon"]):
         delta = f", δ = {row['delta']:.3g}" if math.isfinite(row["delta"]) else ""
         claim = f"ε = {epsilon_text(row['epsilon'])}{delta}, one example added or removed"
+        theirs = _epsilon(row, "canary")
+        if theirs not in (None, epsilon_text(row["epsilon"])):
+            claim += f"; on the canary track ε = {theirs}"
     adapted = {"": "nothing: attacked only statically"}.get(row["adaptive"], row["adaptive"])
     return [
         ("guarantee", claim),
@@ -161,12 +214,12 @@ def _percent(value: float) -> str:
 
 def _limits(results: Results, row: Row, track: str) -> dict[str, float | None]:
     """Returns the most that any attack can reach, by measure; empty without a guarantee."""
-    advantage = row[f"{_prefix(track)}bound_advantage_mechanism"]
+    advantage = row[f"{prefix(track)}bound_advantage_mechanism"]
     if not (math.isfinite(row["epsilon"]) and math.isfinite(advantage)):
         return {}
     limits = {"advantage": _number(advantage)}
     fprs = {"tpr_at_fpr_0.01": 0.01, "tpr_at_fpr_0.001": 0.001}
-    allowed = results.trade_off(row["cell"], np.array(list(fprs.values())))
+    allowed = results.trade_off(row["cell"], np.array(list(fprs.values())), track=track)
     if allowed is not None:
         limits |= {name: _number(tpr) for name, tpr in zip(fprs, allowed, strict=True)}
     return limits
@@ -174,23 +227,18 @@ def _limits(results: Results, row: Row, track: str) -> dict[str, float | None]:
 
 def _curve(results: Results, run: Tables, cell: str, track: str) -> dict[str, Any] | None:
     """Returns the ROC curve of the strongest adaptive attack, and the mechanism's limit."""
-    row = strongest(run, cell)
+    row = strongest(run, cell, track=track)
     if row is None:
         return None
     attack, params = row["attack"], row["attack_params"]
-    if track == "canary":
-        best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == "adaptive")]
-        attack, params = (*best["canary_attack"], "")[0], None
-        if not attack:
-            return None
     try:
         scores, members = results.scores(cell, attack, "adaptive", params, track=track)
     except UserError:  # the tables of a run may be published without its scores
         return None
     fpr, tpr = vertices(scores, members, CURVE_VERTICES)
-    limit = results.trade_off(cell, fpr)
+    limit = results.trade_off(cell, fpr, track=track)
     return {
-        "attack": row["label"] if track == "average" else attack,
+        "attack": row["label"],
         "fpr": _digits(fpr),
         "tpr": _digits(tpr),
         "limit": None if limit is None else _digits(limit),

@@ -5,28 +5,40 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from scipy.cluster.hierarchy import leaves_list, linkage
 
 from dpbench.report.canvas import canvas, drawable, house_style, settle
 from dpbench.report.palette import QUIET, Look, looks
 from dpbench.report.results import Results, Row, Tables, records, tables
+from dpbench.report.winners import ENSEMBLE
 
 TITLE = "Which attack finds what?"
 CAPTION = (
     "Darker means that the attack finds more. Attacks that look alike on an undefended model "
-    "differ on a defended one, which is why one attack is not a measurement."
+    "differ on a defended one, which is why one attack is not a measurement. Of many attacks the "
+    "eight are shown that together find most, side by side where they find alike; the table of "
+    "every attack has them all."
 )
-SIDE_BY_SIDE = 9
+SHOWN = 8
+"""Single attacks that are shown; the page has a table of all."""
 GAPS = {"failed": "failed", "not_applicable": "–"}
 UNRESOLVED = "n.r."
 PALETTE = mpl.colormaps["YlGnBu"]
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB (ITU-R BT.709), close enough here
 NOTE = (
-    "Rates of adaptive attacks; (0.12) is static only. "
+    "Rates of adaptive attacks; (0.12) is static only; "
+    "0.12* holds the weights, which no mask hides. "
     "– not applicable; n.r. not resolvable with so few non-members; hatched: failed."
+)
+
+MORE = (
+    f"The {SHOWN} attacks that together find most, neighbours where they find alike; "
+    "{} others are in the page's table of every attack."
 )
 
 
@@ -51,41 +63,72 @@ class Panel(NamedTuple):
 def heatmap(results: Results) -> Figure | None:
     """Draws cells by attacks, families together and in the order of strength.
 
-    Written values are adaptive. A value in brackets is static, because the cell has no adaptive row
-    of that attack. Grey fields say why there is no number: failed, not applicable, or an FPR that
-    too few non-members resolve.
+    Of many attacks it shows those that together find most, neighbours where they find alike; the
+    page has a table of all. Written values are adaptive. A value in brackets is static, because the
+    cell has no adaptive row of that attack. Grey fields say why there is no number: failed, not
+    applicable, or an FPR that too few non-members resolve.
 
     Returns:
         The figure, or None when no attack has a row.
     """
     run = tables(results)
-    names = list(dict.fromkeys(run.attacks["label"]))
+    names = _shown_attacks(run)
     if not names:
         return None
-    wide = len(names) <= SIDE_BY_SIDE
-    rows, columns = len(run.cells), len(names)
-    panel_width, panel_height = 0.5 * columns + 0.4, 0.27 * rows + 1.6
-    size = (
-        (3.2 + 2 * panel_width, panel_height + 1.2)
-        if wide
-        else (4.2 + panel_width, 2 * panel_height + 1.2)
-    )
+    size = (4.0 + 2 * (0.5 * len(names) + 0.4), 0.27 * len(run.cells) + 2.8)
+    left_out = len(set(run.attacks["label"]) - {*names})
+    note = f"{NOTE} {MORE.format(left_out)}" if left_out else NOTE
     with house_style():
         figure, panels = canvas(
-            results,
-            TITLE,
-            size=(max(size[0], 7.0), size[1]),
-            grid=(1, 2) if wide else (2, 1),
-            share_y=wide,
-            note=NOTE,
+            results, TITLE, size=(max(size[0], 7.0), size[1]), grid=(1, 2), share_y=True, note=note
         )
         for axes, panel in zip(panels, _panels(run), strict=True):
             _draw(axes, run, names, panel)
-        if wide:
-            panels[1].tick_params(labelleft=False)
-        _color_rows(panels[:1] if wide else panels, run, looks(run.families))
+        panels[1].tick_params(labelleft=False)
+        _color_rows(panels[:1], run, looks(run.families))
         settle(figure)
     return figure
+
+
+def _shown_attacks(run: Tables) -> list[str]:
+    """Returns the attacks to show, alike ones side by side, and the ensemble of all at the end."""
+    compared = run.attacks[run.attacks["compared"]]
+    found = compared.sort_values("knowledge").drop_duplicates(["cell", "label"])  # adaptive first
+    order = list(dict.fromkeys(run.attacks["label"]))
+    wide = found.pivot(index="cell", columns="label", values="advantage")
+    wide = wide.reindex(columns=[name for name in order if name != ENSEMBLE])
+    # An attack that fits one defense has a column that one cell fills.
+    usual = wide.loc[:, wide.notna().sum() >= wide.notna().sum().max() / 2]
+    wide = usual if len(usual.columns) >= SHOWN else wide
+    # What does not apply finds nothing there.
+    strongest = _together(wide.fillna(0.0).clip(lower=0.0), SHOWN)
+    return [*_clustered(strongest), *([ENSEMBLE] if ENSEMBLE in order else [])]
+
+
+def _together(advantages: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Returns the columns whose largest values add up to most, chosen one after the other.
+
+    The largest means alone would leave out the only attacks that work behind a mask.
+    """
+    values = advantages.to_numpy(dtype=float)
+    reached, chosen = np.zeros(len(values)), list[int]()
+    for _ in range(min(count, values.shape[1])):
+        gains = np.maximum(values - reached[:, None], 0.0).sum(0).round(9)
+        gains[chosen] = -1.0
+        # Where nothing is gained any more, the strongest on average follows.
+        best = int(np.lexsort((values.sum(0).round(9), gains))[-1])
+        chosen.append(best)
+        reached = np.maximum(reached, values[:, best])
+    return advantages.iloc[:, sorted(chosen)]
+
+
+def _clustered(advantages: pd.DataFrame) -> list[str]:
+    """Returns the columns in the order of a dendrogram: the closer, the more alike over cells."""
+    names = list(advantages.columns)
+    if len(names) < 3 or advantages.empty:
+        return names
+    tree = linkage(advantages.to_numpy().T, method="average", optimal_ordering=True)
+    return [names[index] for index in leaves_list(tree)]
 
 
 def _panels(run: Tables) -> tuple[Panel, Panel]:
@@ -156,6 +199,7 @@ def _field(adaptive: Row | None, static: Row | None, panel: Panel, *, otherwise:
     if math.isnan(value):
         return Field(value, UNRESOLVED)
     text = f"{panel.scale * value:.{panel.digits}f}"
+    text = text if row["compared"] else f"{text}*"
     return Field(value, text if adaptive else f"({text})")
 
 

@@ -9,40 +9,42 @@ from dpbench.report.results import Row, Tables, epsilon_text, records
 COLUMNS = (
     "cell",
     "test accuracy, %",
-    "best attack",
     "advantage",
     "TPR at 0.1 % FPR, %",
     "the same on canaries, %",
     "ε",
     "limit on advantage",
 )
-RATES = ("test_accuracy", "advantage", "tpr_at_fpr_0.001", "canary_tpr_at_fpr_0.001")
+LEAKS = ("advantage", "tpr_at_fpr_0.001", "canary_tpr_at_fpr_0.001")
+RATES = ("test_accuracy", *LEAKS)
 NUMBERS = (
     *(f"{name}{end}" for name in RATES for end in ("", "_low", "_high")),
     *("epsilon", "delta", "bound_advantage_epsilon", "bound_advantage_mechanism"),
 )
+ATTACKS = tuple(f"{name}_attack" for name in LEAKS)
+"""Columns of the attack behind each leak: every metric has a winner of its own."""
 
 
 def main_numbers(run: Tables) -> pd.DataFrame:
     """Returns one row per cell with plain numbers, for programs."""
     rows = run.cells[["cell", "defense", "adaptive", "status", "reason"]].merge(
-        run.points[["cell", "named", "violates_bound", *NUMBERS]], on="cell", how="left"
+        run.points[["cell", *ATTACKS, "violates_bound", *NUMBERS]], on="cell", how="left"
     )
-    rows = rows.rename(columns={"named": "best_attack"})
     rows["violates_bound"] = rows["violates_bound"].eq(True)
     rows["static_only"] = rows["adaptive"].eq("") & rows["defense"].ne("none")
-    names = ["cell", "best_attack", "static_only", *NUMBERS, "violates_bound", "status", "reason"]
+    names = ["cell", *ATTACKS, "static_only", *NUMBERS, "violates_bound", "status", "reason"]
     return rows[names]
 
 
 def main_table(run: Tables) -> pd.DataFrame:
     """Returns one row per cell as people read it: numbers with their 95 % intervals.
 
-    The column of the canaries is there only if the run has any.
+    Each leak names the attack that found it, on a second line of its field. The column of the
+    canaries is there only if the run has any.
     """
     rows = main_numbers(run)
     table = pd.DataFrame([_row(row) for row in records(rows)], columns=list(COLUMNS))
-    return table if run.canaries else table.drop(columns=COLUMNS[5])
+    return table if run.canaries else table.drop(columns=COLUMNS[4])
 
 
 def attack_table(run: Tables) -> pd.DataFrame:
@@ -78,27 +80,32 @@ def interval(value: float, low: float, high: float, *, scale: float = 1, digits:
 def _row(row: Row) -> tuple[str, ...]:
     if row["status"] != "done":
         return (row["cell"], row["status"].replace("_", " "), *["–"] * (len(COLUMNS) - 2))
-    rates = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in RATES]
-    accuracy, advantage, tpr, canary = rates
-    attacked = not math.isnan(advantage[0])
     claimed = math.isfinite(row["epsilon"])
     return (
         row["cell"],
-        interval(*accuracy, scale=100, digits=1),
-        _attack_name(row) if attacked else "none",
-        interval(*advantage),
-        "not resolvable"
-        if attacked and math.isnan(tpr[0])
-        else interval(*tpr, scale=100, digits=2),
-        interval(*canary, scale=100, digits=2),
+        _ends(row, "test_accuracy", scale=100, digits=1),
+        _leak(row, "advantage", scale=1, digits=3),
+        _leak(row, "tpr_at_fpr_0.001", scale=100, digits=2),
+        _leak(row, "canary_tpr_at_fpr_0.001", scale=100, digits=2),
         epsilon_text(row["epsilon"]),
         f"{row['bound_advantage_mechanism']:.3f}" if claimed else "–",
     )
 
 
-def _attack_name(row: Row) -> str:
-    name = str(row["best_attack"] or "not named")
-    return f"{name} (static only)" if row["static_only"] else name
+def _leak(row: Row, name: str, *, scale: float, digits: int) -> str:
+    """Returns a leak with the attack that found it below."""
+    if math.isnan(row["advantage"]):
+        return "–"
+    if math.isnan(row[name]):
+        return "–" if name.startswith("canary_") else "not resolvable"
+    attack = row[f"{name}_attack"] or "not named"
+    told = " (static only)" if row["static_only"] else ""
+    return f"{_ends(row, name, scale=scale, digits=digits)}\n{attack}{told}"
+
+
+def _ends(row: Row, name: str, *, scale: float, digits: int) -> str:
+    triple = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return interval(*triple, scale=scale, digits=digits)
 
 
 def _advantage(row: Row) -> str:

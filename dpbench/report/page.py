@@ -68,7 +68,10 @@ def page(results: Results, run: Tables, drawings: Sequence[Drawing]) -> str:
         setting=escape(_setting(run)),
         alarms=_alarms(run),
         findings=_list(findings(run)),
-        headline=_headline(results, run, "".join(map(_figure, first))),
+        headline=_headline("".join(map(_figure, first))),
+        data=embedded(knowledge(results, run)),
+        script=_script("page.js"),
+        explorer=_explorer(bool(first)),
         main_table=_main_table(run),
         matched=_matched(run),
         figures="\n".join(
@@ -88,19 +91,24 @@ def _template(name: str) -> Template:
     return Template(files("dpbench.report").joinpath(name).read_text(encoding="utf-8"))
 
 
-def _headline(results: Results, run: Tables, still: str) -> str:
+def _script(name: str) -> str:
+    return files("dpbench.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _headline(still: str) -> str:
     """Returns the interactive headline, around the still one for readers without scripts."""
     if not still:
         return _stop(NO_HEADLINE)
     if not charts.available():
         return f'{still}\n<p class="quiet">{escape(NO_SCRIPT)}</p>'
-    script = files("dpbench.report").joinpath("explorer.js").read_text(encoding="utf-8")
-    return _template("explorer.html").substitute(
-        fallback=still,
-        data=embedded(knowledge(results, run)),
-        library=charts.script(),
-        script=script,
-    )
+    return _template("explorer.html").substitute(fallback=still)
+
+
+def _explorer(drawn: bool) -> str:
+    """Returns the scripts of the interactive headline, where it is shown."""
+    if not (drawn and charts.available()):
+        return ""
+    return f"<script>{charts.script()}</script>\n<script>{_script('explorer.js')}</script>"
 
 
 def _matched(run: Tables) -> str:
@@ -110,25 +118,32 @@ def _matched(run: Tables) -> str:
         return ""
     return (
         '<section id="matched">\n<h2>What would DP-SGD leak at the same accuracy?</h2>\n'
-        f'{_table(table)}<p class="quiet">{escape(MATCHED)} '
+        f'{_table(table, "DP-SGD at the same accuracy")}<p class="quiet">{escape(MATCHED)} '
         'Files: <a href="tables/matched.csv">matched.csv</a>, '
         '<a href="tables/matched.tex">matched.tex</a>.</p>\n</section>'
     )
 
 
-def _table(table: pd.DataFrame, kinds: Sequence[str] = ()) -> str:
+def _table(table: pd.DataFrame, label: str, kinds: Sequence[str] = ()) -> str:
     """Returns a table whose rows may each have a class; the first column names the row."""
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in table.columns)
     body = []
     for index, (name, *rest) in enumerate(table.itertuples(index=False, name=None)):
         kind = f' class="{kinds[index]}"' if kinds and kinds[index] else ""
-        fields = "".join(f"<td>{escape(text)}</td>" for text in rest)
+        fields = "".join(f"<td>{_field(text)}</td>" for text in rest)
         body.append(f'<tr{kind}><th scope="row">{escape(name)}</th>{fields}</tr>')
     rows = "\n".join(body)
     return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<table class="sortable">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table></div>\n"
     )
+
+
+def _field(text: str) -> str:
+    """Returns a field whose second line, if it has one, says where the first comes from."""
+    first, _, second = text.partition("\n")
+    return escape(first) + (f'<span class="by">{escape(second)}</span>' if second else "")
 
 
 def _setting(run: Tables) -> str:
@@ -195,9 +210,11 @@ def _main_table(run: Tables) -> str:
     names = ("main.csv", "main.tex", "attacks.csv", "attacks.tex")
     links = ", ".join(f'<a href="tables/{name}">{name}</a>' for name in names)
     return (
-        f"<section>\n<h2>Every defense</h2>\n{_table(table, kinds)}"
-        '<p class="quiet">The best attack was chosen on one half of the models and is reported on '
-        "the other. The limit is the largest advantage that the mechanism allows any attack. "
+        '<section id="defenses">\n<h2>Every defense</h2>\n'
+        f"{_table(table, 'Every defense', kinds)}"
+        '<p class="quiet">Each leak names its attack: the one that did best by this measure on one '
+        "half of the models, reported on the other. The limit is the largest advantage that the "
+        "mechanism allows any attack. "
         f"{_static_only(run)}Files: {links}.</p>\n</section>"
     )
 
@@ -227,7 +244,8 @@ def _reasons(run: Tables) -> str:
     return (
         "<section>\n<h2>Without numbers</h2>\n"
         '<p>What failed or does not apply is listed here, never counted as "no leak".</p>\n'
-        '<div class="wide"><table class="reasons">\n<thead><tr><th>cell</th><th>attack</th>'
+        '<div class="wide" tabindex="0" role="region" aria-label="Without numbers">'
+        '<table class="reasons">\n<thead><tr><th>cell</th><th>attack</th>'
         f"<th>status</th><th>reason</th></tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n"
         "</section>"
     )

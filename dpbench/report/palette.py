@@ -1,9 +1,12 @@
-"""One look for one defense family, the same in every figure of a run."""
+"""One look for one defense family, or one kind of them, the same in every figure of a run."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from matplotlib.colors import to_hex, to_rgb
+
+from dpbench.report.groups import GROUPS, group_of, grouped
+from dpbench.report.groups import OTHERS as OTHER_GROUP
 
 # Okabe & Ito (2008), which the common kinds of colour blindness can tell apart, with Tol's wine
 # (2021) for its second blue: blues are guarantees.
@@ -40,7 +43,7 @@ FAINT = "#D4D4D4"
 
 
 class Look(NamedTuple):
-    """Colour and marker of a family: the pair is unique, the colour alone need not be."""
+    """Colour and marker of a family or a kind: the pair is unique, the colour alone need not be."""
 
     color: str
     marker: str
@@ -77,9 +80,25 @@ def on_dark(color: str) -> str:
 
 
 def looks(families: Iterable[str]) -> dict[str, Look]:
-    """Returns the look of each family, given all families of the run in their fixed order."""
+    """Returns the look of each family, given all families of the run in their fixed order.
+
+    Where there are many, the families of one kind share a look.
+    """
+    names = list(families)
+    if grouped(names):
+        return {family: group_look(group_of(family)) for family in names}
     fixed = {"none": Look(UNDEFENDED, "*"), "dp_sgd": Look(DP_SGD, "o")}
     free = (
         Look(OTHERS[index % len(OTHERS)], MARKERS[index % len(MARKERS)]) for index in range(10_000)
     )
-    return {family: fixed.get(family) or next(free) for family in families}
+    return {family: fixed.get(family) or next(free) for family in names}
+
+
+def group_look(group: str) -> Look:
+    """Returns the look of a kind of defenses."""
+    if group == "none":
+        return Look(UNDEFENDED, "*")
+    # Blue is a guarantee in every figure; the other kinds follow in their fixed order.
+    order = [*GROUPS, OTHER_GROUP]
+    palette = zip((DP_SGD, *OTHERS), ("o", *MARKERS), strict=False)
+    return dict(zip(order, map(Look._make, palette), strict=False))[group]

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dpbench.report.winners import ENSEMBLE, Variant, ids_by_metric, labels_of_ids
+
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 Row = Mapping[str, Any]
@@ -35,15 +37,18 @@ CELL_NUMBERS = (
     "canary_test_accuracy",
     "canary_test_accuracy_low",
     "canary_test_accuracy_high",
+    "canary_epsilon",
     "canary_bound_advantage_mechanism",
 )
 ATTACK_TEXT = (
     "cell", "attack", "attack_params", "access", "knowledge", "status", "reason", "canary_attack",
-    "canary_status",
+    "canary_status", "winners", "canary_winners",
 )  # fmt: skip
 MEASURES = ("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 RATES = (*MEASURES, *(f"canary_{name}" for name in MEASURES))
 ATTACK_NUMBERS = tuple(rate + end for rate in RATES for end in ("", "_low", "_high"))
+WINNERS = tuple(f"{rate}_attack" for rate in RATES)
+"""Columns of the attack behind each number of a `best` row: every metric has its own winner."""
 
 
 class Results(Protocol):
@@ -83,8 +88,11 @@ class Results(Protocol):
     ) -> tuple[Floats, Bools]:
         """Returns membership scores and bits, each `(M, n)`; `params` is the row's JSON text."""
 
-    def trade_off(self, cell: str, fpr: Floats) -> Floats | None:
-        """Returns the largest TPR the mechanism allows at each FPR, or None without a claim."""
+    def trade_off(self, cell: str, fpr: Floats, *, track: str = "average") -> Floats | None:
+        """Returns the largest TPR the mechanism allows at each FPR, or None without a claim.
+
+        Each track has a limit of its own: it trains on another number of members.
+        """
 
 
 @dataclass(frozen=True)
@@ -94,9 +102,10 @@ class Tables:
     Attributes:
         cells: One row per cell by family, weakest strength last for mechanisms. Adds `strength`,
             the value that the family sweeps, as text.
-        attacks: The rows of single attacks. Adds `label`, unique per (attack, attack_params).
-        best: The `best` rows that are done, at most one per cell and knowledge. Adds `named`, the
-            label of the attack that was chosen, where it is known.
+        attacks: The rows of single attacks. Adds `label`, unique per (attack, attack_params), and
+            `compared`, which is not set where the attacker holds the weights behind a mask.
+        best: The `best` rows that are done, at most one per cell and knowledge. Adds, for every
+            rate, the label of the attack whose rate it is (`WINNERS`), where it is known.
     """
 
     cells: pd.DataFrame
@@ -113,7 +122,7 @@ class Tables:
         rows = pd.concat([self.attacks, self.best])
         violating = rows.loc[rows["violates_bound"].astype(bool), "cell"]
         done = self.cells[self.cells["status"] == "done"]
-        points = done.merge(adaptive[["cell", "named", *ATTACK_NUMBERS]], on="cell", how="left")
+        points = done.merge(adaptive[["cell", *WINNERS, *ATTACK_NUMBERS]], on="cell", how="left")
         return points.assign(violates_bound=points["cell"].isin(violating))
 
     @property
@@ -140,13 +149,8 @@ def tables(results: Results) -> Tables:
     best = attacks[is_best & (attacks["status"] == "done")]
     best = best.drop_duplicates(["cell", "knowledge"], keep="last")
     single = _labelled(attacks[~is_best])
-    labels = {
-        (name, _canonical(_loads(params))): label
-        for name, params, label in zip(
-            single["attack"], single["attack_params"], single["label"], strict=True
-        )
-    }
-    return Tables(cells, single, best.assign(named=[_named(row, labels) for row in records(best)]))
+    single["compared"] = np.array(_compared(single), dtype=bool)
+    return Tables(cells, single, _with_winners(best, single))
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
@@ -154,21 +158,41 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def strongest(run: Tables, cell: str, *, knowledge: str = "adaptive") -> Row | None:
-    """Returns the row of a cell's best attack: the chosen one if it is named, else the largest.
+def strongest(
+    run: Tables, cell: str, *, knowledge: str = "adaptive", track: str = "average"
+) -> Row | None:
+    """Returns the row of the attack with the best advantage: the chosen one, else the largest.
 
     The largest of many advantages is biased upward: use it to choose a curve, not as a number.
     """
+    advantage = prefix(track) + "advantage"
     rows = run.attacks[
         (run.attacks["cell"] == cell)
         & (run.attacks["knowledge"] == knowledge)
-        & (run.attacks["status"] == "done")
-        & run.attacks["advantage"].notna()
+        & ((run.attacks["status"] == "done") | (track == "canary"))
+        & run.attacks[advantage].notna()
+        & run.attacks["compared"]
     ]
     best = run.best[(run.best["cell"] == cell) & (run.best["knowledge"] == knowledge)]
-    named = rows[rows["label"].isin(best["named"])]
+    named = rows[rows["label"].isin(best[f"{advantage}_attack"])]
     chosen = records(rows if named.empty else named)
-    return max(chosen, key=lambda row: float(row["advantage"]), default=None)
+    return max(chosen, key=lambda row: float(row[advantage]), default=None)
+
+
+def prefix(track: str) -> str:
+    """Returns what the names of a track's columns begin with."""
+    return "canary_" if track == "canary" else ""
+
+
+def upper_limits(run: Tables, rate: str) -> "pd.Series[float]":
+    """Returns the highest upper limit of any attack on each cell that is compared there.
+
+    The best attack's own limit is not enough to call a cell private: one that found less may be
+    known less well.
+    """
+    rows = pd.concat([run.attacks[run.attacks["compared"]], run.best])
+    limits = rows[f"{rate}_high"].fillna(rows[rate]).groupby(rows["cell"]).max()
+    return limits.reindex(run.cells["cell"])
 
 
 def _typed(frame: pd.DataFrame, *, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
@@ -232,14 +256,60 @@ def _labelled(attacks: pd.DataFrame) -> pd.DataFrame:
         for text, one in zip(variants, params, strict=True):
             shown = ", ".join(_shown(key, one.get(key)) for key in varying)
             # What an ensemble combines is a result, other on every cell, and no variant of it.
-            variant = shown and name != "ensemble"
+            variant = shown and name != ENSEMBLE
             labels[name, text] = f"{name} ({shown})" if variant else str(name)
     pairs = zip(attacks["attack"], attacks["attack_params"], strict=True)
     return attacks.assign(label=[labels[pair] for pair in pairs])
 
 
+def _compared(single: pd.DataFrame) -> list[bool]:
+    """Tells which rows say something of their cell's defense.
+
+    No mask is meant against an attacker who holds the weights. The tables do not say what a cell
+    masks, but the ensemble of an unmasked cell holds the weights wherever another attack does.
+    """
+    ensembles = single[(single["attack"] == ENSEMBLE) & (single["status"] == "done")]
+    open_cells = set(ensembles.loc[ensembles["access"] == "white_box", "cell"])
+    masked = set(ensembles["cell"]) - open_cells
+    pairs = zip(single["access"], single["cell"], strict=True)
+    return [access != "white_box" or cell not in masked for access, cell in pairs]
+
+
+def _with_winners(best: pd.DataFrame, single: pd.DataFrame) -> pd.DataFrame:
+    """Adds the labels of the attacks behind the numbers of `best` rows."""
+    pairs = zip(single["attack"], single["attack_params"], single["label"], strict=True)
+    variants = [
+        Variant(name, fields if isinstance(fields := _loads(params), dict) else {}, label)
+        for name, params, label in dict.fromkeys(pairs)
+    ]
+    chosen = [_ids(row) for row in records(best)]
+    combined = [
+        one
+        for params in dict.fromkeys(single.loc[single["attack"] == ENSEMBLE, "attack_params"])
+        for one in _loads(params).get("attacks", [])
+    ]
+    labels = labels_of_ids([*combined, *(one for ids in chosen for one in ids.values())], variants)
+    exact = {(one.name, _canonical(one.fields)): one.label for one in variants}
+    columns: dict[str, list[str]] = {name: [] for name in WINNERS}
+    for row, ids in zip(records(best), chosen, strict=True):
+        named = _named(row, exact)
+        for rate, column in zip(RATES, WINNERS, strict=True):
+            # Tables of earlier versions name one attack for all metrics of a track.
+            old = "" if rate.startswith("canary_") else named
+            columns[column].append(labels[ids[rate]] if rate in ids else old)
+    return best.assign(**columns)
+
+
+def _ids(best: Row) -> dict[str, str]:
+    """Returns the ids that a `best` row names, by rate."""
+    canary = {name: best["canary_attack"] for name in MEASURES if best["canary_attack"]}
+    canary |= ids_by_metric(best["canary_winners"])
+    found = ids_by_metric(best["winners"]) | {f"canary_{name}": one for name, one in canary.items()}
+    return {rate: found[rate] for rate in RATES if rate in found}
+
+
 def _named(best: Row, labels: Mapping[tuple[str, str], str]) -> str:
-    """Returns the label of the attack that a `best` row has chosen, or at least its name."""
+    """Returns the label of the attack in a `best` row's parameters, or at least its name."""
     chosen = _loads(best["attack_params"])
     if not isinstance(chosen, dict) or "attack" not in chosen:
         return ""
@@ -291,4 +361,6 @@ def _family_order(family: str) -> tuple[int, str]:
 
 def epsilon_text(epsilon: float) -> str:
     """Returns epsilon as it is written on figures and in tables."""
-    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}"
+    if math.isinf(epsilon):
+        return "∞"
+    return f"{epsilon:.0f}" if epsilon >= 1000 else f"{epsilon:.3g}"

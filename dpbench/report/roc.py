@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter
 
 from dpbench.errors import UserError
 from dpbench.metrics import roc as roc_curve
-from dpbench.metrics import tpr_at
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
 from dpbench.report.palette import DP_SGD, QUIET, UNDEFENDED, looks
 from dpbench.report.results import Bools, Floats, Results, Row, Tables, records, strongest, tables
@@ -20,6 +19,7 @@ TITLE = "Who is caught without false alarms?"
 CAPTION = (
     "An attacker who must not raise false alarms works at the left edge. A curve above the "
     "dotted line there names members with confidence, even where its advantage is small. "
+    "Equal scores are guessed at random: there the curve is a straight line, bent by the axes. "
     "Dashed curves are the limits of the mechanisms of the same colour. A curve ends at the "
     "left where there are too few non-members to measure further."
 )
@@ -130,7 +130,6 @@ def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2
         np.where(tpr > 0, tpr, np.nan),
         color=curve.color,
         linewidth=2.0,
-        drawstyle="steps-post",
         label=f"{drawable(curve.name, limit=40)}\n  by {drawable(row['label'], limit=36)}",
         zorder=4,
     )
@@ -148,14 +147,24 @@ def _draw(axes: Axes, results: Results, run: Tables, curve: Curve) -> list[Line2
 
 
 def vertices(scores: Floats, members: Bools, count: int = VERTICES) -> tuple[Floats, Floats]:
-    """Returns (fpr, tpr) at `count` FPRs, from that of one false positive to 1.
+    """Returns (fpr, tpr) at `count` FPRs from that of one false positive to 1, and at few corners.
 
+    Equal scores are guessed at random, so the curve is straight between neighbouring vertices. On
+    logarithmic axes such a chord is bent: it needs points of its own, not its two ends alone.
     A curve of hundreds of thousands of scores has as many vertices, which no figure can show.
     """
     curve = roc_curve(scores, members)
-    smallest = max(FLOOR, 1 / max(curve.negatives, 1))
+    negatives, positives = max(curve.negatives, 1), max(curve.positives, 1)
+    smallest = max(FLOOR, 1 / negatives)
     fpr = np.geomspace(smallest, 1, count)
-    return fpr, np.array([tpr_at(curve, float(rate)) for rate in fpr])
+    fpr[-1] = 1.0
+    rates = curve.fp / negatives
+    corners = np.unique(rates)
+    if len(corners) <= count:
+        fpr = np.union1d(fpr, corners[corners >= smallest])
+    # Where the curve rises straight up, `interp` reads the upper of the vertices at that FPR, and
+    # goes on from it: the largest TPR that the FPR allows.
+    return fpr, np.interp(fpr, rates, curve.tp / positives)
 
 
 def _guides(axes: Axes) -> list[Line2D]:

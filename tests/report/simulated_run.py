@@ -39,14 +39,12 @@ class SimulatedRun:
     document: str = "name: default\nseed: 0\n"
 
     def scores(self, cell, attack, knowledge="adaptive", params=None, *, track="average"):
-        if track == "canary":
-            attack, params = attack.split(" ", 1)
         rng = np.random.default_rng(abs(hash_of(cell, attack, knowledge, params)))
         members = rng.random((self.models, self.pool)) < 0.5
         shift = self.shift[cell, attack, params, knowledge]
         return rng.normal(size=members.shape) + shift * members, members
 
-    def trade_off(self, cell, fpr):
+    def trade_off(self, cell, fpr, *, track="average"):
         if cell not in self.mechanism:
             return None
         return norm.cdf(norm.ppf(fpr) + self.mechanism[cell])
@@ -199,11 +197,13 @@ def part_of_the_run(cells=SMALL, attacks=("gap", "lira", "best")):
 
 
 def _chosen(row):
-    """What a `best` row found strongest on canaries, in the words of `SimulatedRun.scores`."""
+    """The id of what a `best` row found strongest: its name and the fields off their defaults."""
     if row["attack"] != "best" or row["status"] != "done":
         return ""
     chosen = json.loads(row["attack_params"])
-    return f"{chosen.pop('attack')} {json.dumps(chosen)}"
+    shown = {"lira": ("mode", "variance")}.get(chosen["attack"], ())
+    fields = [f"{name}={chosen[name]}" for name in shown]
+    return f"{chosen['attack']}({', '.join(fields)})" if fields else chosen["attack"]
 
 
 def with_canaries(run):

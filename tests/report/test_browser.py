@@ -179,7 +179,8 @@ def test_the_keyboard_reaches_every_card(opened):
     tab.focus("#list > summary")
     tab.keyboard.press("Enter")
     tab.keyboard.press("Tab")  # the table's own scrolling region
-    tab.keyboard.press("Tab")
+    while tab.evaluate("document.activeElement.className") != "link":
+        tab.keyboard.press("Tab")  # its head, which sorts
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#curve svg")
     assert tab.text_content("#card h3") == "none"
@@ -195,18 +196,133 @@ def test_the_keyboard_reaches_every_card(opened):
 def test_every_text_can_be_read(opened, scheme):
     tab = opened(scheme=scheme)
     unfold(tab)
-    tab.locator("#numbers button").nth(2).click()
+    tab.locator("#numbers tbody button").nth(2).click()
     tab.wait_for_selector("#curve svg")
     tab.click("#card summary")
+    tab.locator("#leaderboard thead button").first.click()
     assert tab.evaluate(UNREADABLE) == []
 
 
 def test_small_screens_scroll_tables_not_the_page(opened):
     tab = opened(width=380)
     unfold(tab)
-    tab.locator("#numbers button").first.click()
+    tab.locator("#numbers tbody button").first.click()
     tab.wait_for_selector("#curve svg")
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for table in ("#leaderboard", "#attack-grid", "#defenses table"):
+        name = tab.locator(f"{table} tbody th").first
+        before = name.bounding_box()
+        tab.locator(f"{table}").evaluate("one => { one.parentElement.scrollLeft = 250 }")
+        assert tab.locator(table).evaluate("one => one.parentElement.scrollLeft") > 50
+        after = name.bounding_box()
+        assert after["x"] == pytest.approx(before["x"], abs=1), "the name of the row stays"
+        assert after["width"] < 190
+
+
+def column(tab, table, number):
+    rows = tab.locator(f"{table} tbody tr").all()
+    return [row.locator("th, td").nth(number).text_content() for row in rows]
+
+
+def test_the_leaderboard_ranks_who_costs_no_more_than_allowed(opened, run):
+    tab = opened()
+    points = tables(run).points
+    points = points[points["defense"] != "none"]
+    lost = 100 * (0.823 - points["test_accuracy"])
+    near = points[lost <= 1 + 1e-9].sort_values("advantage")
+    assert column(tab, "#leaderboard", 0) == list(near["cell"])
+    (first,) = points[points["cell"] == near["cell"].iloc[0]].itertuples()
+    assert column(tab, "#leaderboard", 1)[0] == "1"
+    leak = column(tab, "#leaderboard", 2)[0]
+    assert leak.startswith(f"{first.advantage:.3f} [{first.advantage_low:.3f}, ")
+    assert first.advantage_attack in leak
+    # `temperature` and `top_k` leak alike: a place that intervals do not settle is a range.
+    places = dict(zip(column(tab, "#leaderboard", 0), column(tab, "#leaderboard", 1), strict=True))
+    assert "–" in places["temperature(t=20)"]
+    tab.evaluate(
+        """() => { const one = document.querySelector('#budget input');
+        one.value = one.max; one.dispatchEvent(new Event('input', { bubbles: true })); }"""
+    )
+    assert len(column(tab, "#leaderboard", 0)) == len(points.dropna(subset=["advantage"]))
+    guarantees = dict(
+        zip(column(tab, "#leaderboard", 0), column(tab, "#leaderboard", 4), strict=True)
+    )
+    assert guarantees["dp_sgd(epsilon=4)"] == "ε = 4: at most 0.354"
+    assert guarantees["hamp"] == "none"
+    tab.select_option("#budget select[name=track]", "canary")
+    tab.select_option("#budget select[name=measure]", "tpr_at_fpr_0.01")
+    row = points.set_index("cell").loc["hamp"]
+    leaks = dict(zip(column(tab, "#leaderboard", 0), column(tab, "#leaderboard", 2), strict=True))
+    assert leaks["hamp"].startswith(f"{100 * row['canary_tpr_at_fpr_0.01']:.1f} %")
+
+
+def test_the_leaderboard_obeys_the_keyboard(opened):
+    tab = opened()
+    before = column(tab, "#leaderboard", 0)
+    tab.focus("#budget input")
+    for _ in range(8):
+        tab.keyboard.press("ArrowRight")
+    assert tab.text_content("#allowed") == "5.0"
+    assert len(column(tab, "#leaderboard", 0)) > len(before)
+    tab.focus("#leaderboard thead th:nth-child(6) button")
+    tab.keyboard.press("Enter")
+    assert tab.get_attribute("#leaderboard thead th:nth-child(6)", "aria-sort") == "ascending"
+    lost = [float(text) for text in column(tab, "#leaderboard", 5)]
+    assert lost == sorted(lost)
+    tab.keyboard.press("Enter")
+    assert [float(text) for text in column(tab, "#leaderboard", 5)] == sorted(lost, reverse=True)
+
+
+def test_every_table_can_be_sorted_and_what_has_no_number_stands_last(opened, run):
+    tab = opened()
+    table = "#defenses table"
+    head = tab.locator(f"{table} thead button", has_text="advantage").first
+    for order in (1, -1):
+        head.click()
+        texts = column(tab, table, 2)
+        values = [float(text.split(" ")[0]) for text in texts if text != "–"]
+        assert values == sorted(values, reverse=order < 0)
+        assert texts[len(values) :] == ["–"]
+    tab.locator(f"{table} thead button", has_text="ε").first.click()
+    assert column(tab, table, 5)[:2] == ["0.5", "1"]
+
+
+def test_limits_above_the_chart_stand_on_its_edge_and_say_their_epsilon(opened, run):
+    tab = opened()
+    points = tables(run).points
+    highest = points["advantage_high"].max()
+    bounds = points[points["bound_advantage_mechanism"].notna() & (points["epsilon"] < 1e9)]
+    above = bounds[bounds["bound_advantage_mechanism"] > 1.7 * highest]
+    assert len(above) > 1
+    written = tab.text_content("#chart svg")
+    for row in above.itertuples():
+        assert f"ε={row.epsilon:g}: {row.bound_advantage_mechanism:.3f}" in written
+    tops = tab.evaluate(
+        """() => {
+        const box = (one) => one.getBoundingClientRect();
+        const every = (path) => [...document.querySelectorAll(path)].map(box);
+        const edge = box(document.querySelector('#chart .background')).top;
+        const marks = every('#chart g.mark-symbol path')
+          .filter((one) => Math.abs(one.top + one.height / 2 - edge) < 6);
+        const dashes = every('#chart g.mark-rect path').map((one) => one.top - edge);
+        return { marks: marks.length, dashes: Math.min(...dashes) };
+        }"""
+    )
+    assert tops["marks"] == len(above)
+    assert tops["dashes"] > 6, "no dash of a cell stands where the triangles do"
+
+
+def test_the_table_of_attacks_has_them_all(opened, run):
+    tab = opened()
+    heads = tab.locator("#attack-grid thead th").all_text_contents()
+    assert heads[1:] == list(dict.fromkeys(tables(run).attacks["label"]))
+    own = tables(run).attacks
+    own = own[(own["cell"] == "hamp") & (own["knowledge"] == "static")].set_index("label")
+    tab.select_option("#grid select[name=knowledge]", "static")
+    at = heads.index("rmia")
+    texts = dict(zip(column(tab, "#attack-grid", 0), column(tab, "#attack-grid", at), strict=True))
+    assert texts["hamp"] == f"{own.loc['rmia', 'advantage']:.3f}"
+    assert texts["selena"] == "–"
 
 
 def test_it_prints_without_controls(opened):
@@ -232,7 +348,7 @@ def test_names_are_never_markup(browser, opened, tmp_path):
     tab = opened(file)
     assert hostile in numbers(tab)
     unfold(tab)
-    tab.get_by_role("button", name=re.compile("onerror")).click()
+    tab.locator("#numbers").get_by_role("button", name=re.compile("onerror")).click()
     tab.wait_for_selector("#curve svg")
     tab.click("#card summary")
     assert tab.locator("img[src=x]").count() == 0

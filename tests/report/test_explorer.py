@@ -46,7 +46,7 @@ def test_every_number_of_the_tables_is_there(known):
     for _, row in read.attacks[read.attacks["status"] == "done"].iterrows():
         (own,) = (
             leaks
-            for index, knows, _, leaks in cells[row["cell"]]["attacks"]
+            for index, knows, _, leaks, _ in cells[row["cell"]]["attacks"]
             if labels[index] == row["label"] and knows == row["knowledge"]
         )
         assert own["average"]["advantage"] == [
@@ -63,7 +63,7 @@ def test_a_cell_without_numbers_has_its_reason(known):
     assert failed["accuracy"] == {"average": None, "canary": None}
     assert failed["curves"] == {}
     masked = next(cell for cell in values["cells"] if cell["cell"] == "label_only")
-    reasons = {reason for _, _, reason, leaks in masked["attacks"] if not leaks.get("average")}
+    reasons = {reason for _, _, reason, leaks, _ in masked["attacks"] if not leaks.get("average")}
     assert reasons == {"the cell releases labels only"}
 
 
@@ -100,10 +100,10 @@ def test_hostile_texts_stay_texts():
     run.shift = {(key[0].replace("hamp", HOSTILE), *key[1:]): v for key, v in run.shift.items()}
     run.name = run.command = run.key = run.document = HOSTILE
     text = page(run, tables(run), [STILL])
-    # Data, libraries and the page's own script, and not one element more.
-    assert len(re.findall(r"<script", text)) == text.count("</script>") == 3
+    # Data, libraries and the page's own two scripts, and not one element more.
+    assert len(re.findall(r"<script", text)) == text.count("</script>") == 4
     assert "alert('x')</script>" not in text
-    body = re.search(r'id="explorer-data">(.*?)</script>', text, re.DOTALL).group(1)
+    body = re.search(r'id="report-data">(.*?)</script>', text, re.DOTALL).group(1)
     assert HOSTILE in [cell["cell"] for cell in json.loads(body)["cells"]]
     assert html.escape(HOSTILE) in text
 
@@ -142,7 +142,8 @@ def test_libraries_are_kept_and_a_home_that_cannot_be_written_to_does_not_matter
 def test_without_the_extra_the_page_is_still_and_says_how_to_change_that(run, monkeypatch):
     monkeypatch.setattr(charts, "find_spec", lambda name: None)
     text = page(run, tables(run), [STILL])
-    assert "<script" not in text
+    assert text.count("<script") == 2, "data, and the script of leaderboard and tables"
+    assert "vegaEmbed(target" not in text
     assert "pip install 'dp-defense-bench[report]'" in html.unescape(text)
     assert "data:image/svg+xml" in text
 
@@ -159,3 +160,25 @@ def test_a_small_page_is_small():
     run = part_of_the_run(cells=("none", "dp_sgd(epsilon=4)"))
     text = embedded(knowledge(run, tables(run)))
     assert len(text.encode()) < 40_000
+
+
+def test_limits_and_curves_are_those_of_their_track(run):
+    """A batch of the same size is another sampling rate where another number of members trains."""
+    changed = with_canaries(run)
+    changed.cells["canary_epsilon"] = changed.cells["epsilon"] * 1.5
+    mu = {"average": 0.92, "canary": 1.4}
+
+    def trade_off(cell, fpr, *, track="average"):
+        return norm.cdf(norm.ppf(fpr) + mu[track]) if cell == "dp_sgd(epsilon=4)" else None
+
+    changed.trade_off = trade_off
+    cells = {one["cell"]: one for one in knowledge(changed, tables(changed))["cells"]}
+    found = cells["dp_sgd(epsilon=4)"]
+    for track, size in mu.items():
+        wanted = norm.cdf(norm.ppf(0.01) + size)
+        assert found["limits"][track]["tpr_at_fpr_0.01"] == pytest.approx(wanted, abs=1e-6)
+        curve = found["curves"][track]
+        wanted = [norm.cdf(norm.ppf(fpr) + size) for fpr in curve["fpr"]]
+        assert curve["limit"] == pytest.approx(wanted, abs=2e-4, rel=1e-2)
+    assert found["epsilon"] == {"average": "4", "canary": "6"}
+    assert "on the canary track ε = 6" in dict(found["facts"])["guarantee"]

@@ -6,14 +6,16 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
-from simulated_run import ATTACKS, EPSILON_OF_MU, part_of_the_run, simulated_run, with_canaries
+from simulated_run import EPSILON_OF_MU, part_of_the_run, simulated_run, with_canaries
 
+from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.privacy import advantage_epsilon as advantage_from_epsilon
 from dpbench.report.advantage_epsilon import FLOOR, advantage_epsilon, share_closed
 from dpbench.report.average_canary import average_canary
 from dpbench.report.canvas import canvas, drawable, png_bytes, svg_bytes
-from dpbench.report.heatmap import heatmap
+from dpbench.report.groups import GROUPS, MANY, OTHERS, group_of
+from dpbench.report.heatmap import _clustered, heatmap
 from dpbench.report.labels import Label, place_labels
 from dpbench.report.palette import DP_SGD, looks
 from dpbench.report.results import tables
@@ -76,6 +78,59 @@ def test_headline_draws_each_bound_where_it_is_or_at_the_edge(run, headline):
     assert not any(x == 0.811 for x, _, _ in dashes), "clipping alone has no bound"
 
 
+def test_headline_writes_the_epsilon_of_each_bound_above_the_chart(run, headline):
+    top = headline.get_ylim()[1]
+    points = tables(run).points
+    beyond = points[np.isfinite(points["epsilon"]) & (points["bound_advantage_mechanism"] >= top)]
+    written = "\n".join(text.get_text() for text in headline.texts if text.get_rotation() == 90)
+    assert len(beyond) > 1
+    for row in beyond.itertuples():
+        assert f"ε={row.epsilon:g}: {row.bound_advantage_mechanism:.2f}" in written
+    edges = [x for x in headline.lines if x.get_marker() == "^" and not x.get_clip_on()]
+    assert {float(line.get_ydata()[0]) for line in edges} == {top}, "the edge, no cell's value"
+    stems = [line for line in headline.lines if line.get_linestyle() == ":"]
+    for row in beyond.itertuples():
+        ends = [line.get_ydata() for line in stems if line.get_xdata()[0] == row.test_accuracy]
+        assert [row.advantage, top] in [list(end) for end in ends]
+
+
+def menu():
+    """The simulated run with a cell of every family that we ship."""
+    run = simulated_run()
+    plain = run.cells[run.cells["cell"] == "hamp"]
+    rows = run.attacks[run.attacks["cell"] == "hamp"]
+    names = [name for names in GROUPS.values() for name in names]
+    new = [name for name in names if name not in set(run.cells["defense"])]
+    accuracy = np.linspace(0.55, 0.82, len(new))
+    cells = [
+        plain.assign(cell=name, defense=name, test_accuracy=at, test_accuracy_low=at - 0.004)
+        for name, at in zip(new, accuracy, strict=True)
+    ]
+    run.cells = pd.concat([run.cells, *cells], ignore_index=True)
+    run.attacks = pd.concat([run.attacks, *(rows.assign(cell=name) for name in new)])
+    return run
+
+
+def test_a_menu_is_drawn_by_kinds_and_its_crowd_is_enlarged():
+    run = menu()
+    every, enlarged = utility_privacy(run).axes
+    points = tables(run).points.dropna(subset=["advantage"])
+    near = points[points["test_accuracy"] >= 0.823 - 0.05]
+    for axes, wanted in ((every, points), (enlarged, near)):
+        xs = np.concatenate([container[0].get_xdata() for container in axes.containers])
+        np.testing.assert_allclose(np.sort(xs), np.sort(wanted["test_accuracy"]))
+    texts = [text.get_text() for text in enlarged.get_legend().get_texts()]
+    kinds = [text.partition(" (")[0] for text in texts if "famil" in text]
+    assert kinds == list(GROUPS)
+    grey = [c[0] for c in every.containers if to_hex(c[0].get_color()) == "#b4b4b4"]
+    outdone = np.concatenate([line.get_xdata() for line in grey])
+    # `hamp` and its copies leak the same: of the kind, the most accurate alone has a colour.
+    kind = points[points["defense"].isin(GROUPS["training against attacks"])]
+    assert len(kind) == 5
+    assert set(kind["test_accuracy"].nsmallest(4)) <= set(outdone)
+    assert kind["test_accuracy"].max() not in set(outdone)
+
+
 def test_headline_intervals_reach_from_low_to_high(run, headline):
     point = tables(run).points.set_index("cell").loc["none"]
     ends = [
@@ -123,6 +178,7 @@ def test_every_figure_prints_the_command_and_the_key():
         note = draw(run).get_supxlabel()
         assert run.command in note
         assert run.key[:16] in note
+        assert f"grid {run.name}" in note
 
 
 def test_a_family_has_one_colour_in_all_figures(run):
@@ -139,9 +195,31 @@ def test_a_family_has_one_colour_in_all_figures(run):
     assert (look["hamp"].color.lower(), look["hamp"].marker) in marked(utility_privacy(run).axes[0])
 
 
-def test_looks_stay_apart_for_many_families():
-    families = ["none", "dp_sgd", *(f"f{i}" for i in range(30))]
-    assert len({(one.color, one.marker) for one in looks(families).values()}) == 32
+def test_looks_stay_apart_until_there_are_too_many():
+    families = ["none", "dp_sgd", *(f"f{i}" for i in range(MANY - 1))]
+    assert len({(one.color, one.marker) for one in looks(families).values()}) == len(families)
+
+
+def test_many_families_are_told_apart_by_their_kind():
+    ours = [name for names in GROUPS.values() for name in names]
+    look = looks(["none", *ours, "mine"])
+    kinds = {group_of(name): one for name, one in look.items()}
+    assert len(set(kinds.values())) == len(GROUPS) + 2
+    assert all(one == kinds[group_of(name)] for name, one in look.items())
+    assert look["dp_sgd"].color == DP_SGD
+
+
+def test_every_defense_has_a_kind():
+    kinds = {name: group_of(name) for name in REGISTRIES["defense"] if name != "none"}
+    ours = {
+        name
+        for name, one in kinds.items()
+        if REGISTRIES["defense"][name].__module__.startswith("dpbench.")
+    }
+    assert {name for name in ours if kinds[name] == OTHERS} == set()
+    assert group_of("l2+label_only") == group_of("label_only")
+    assert group_of("transfer+dp_sgd") == group_of("dp_sgd")
+    assert group_of("a_users_own") == OTHERS
 
 
 def test_epsilon_figure_draws_the_four_bounds_up_to_one(run):
@@ -184,8 +262,40 @@ def test_epsilon_figure_writes_the_share_of_the_gap_that_the_mechanism_closes(ru
     assert shares[4.0] == pytest.approx(expected)
     written = [text.get_text() for text in advantage_epsilon(run).axes[0].texts]
     assert f"{expected:.0%}" in written
+    legend = [text.get_text() for text in advantage_epsilon(run).axes[0].get_legend().get_texts()]
+    assert any(text.startswith(f"{shares.iloc[0]:.0%}: share of the gap") for text in legend)
     on_canaries = share_closed(tables(with_canaries(run)))
     assert (on_canaries > shares).all(), "the harder examples leave less of a gap"
+
+
+def test_epsilon_figure_draws_lira_and_labels_and_the_others_faintly(run):
+    axes = advantage_epsilon(run).axes[0]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "the best LiRA:\nlira (online, per_example)" in legend
+    assert "the best that sees labels alone:\nnoise_robustness" in legend
+    assert "6 other attacks" in legend
+    faint = [line for line in axes.lines if to_hex(line.get_color()) == "#c8c8c8"]
+    assert len(faint) == 24, "a line and a dot for both kinds of knowledge"
+
+
+def test_canaries_are_compared_with_the_bounds_of_their_own_track(run):
+    changed = with_canaries(run)
+    cell = changed.cells["cell"] == "dp_sgd(epsilon=4)"
+    changed.cells["canary_epsilon"] = changed.cells["epsilon"]
+    changed.cells.loc[cell, ["canary_epsilon", "canary_bound_advantage_mechanism"]] = 6.0, 0.55
+    row = tables(changed).points.query("cell == 'dp_sgd(epsilon=4)'").iloc[0]
+    loose = advantage_from_epsilon(6.0, 1e-5)
+    wanted = (loose - 0.55) / (loose - row["canary_advantage"])
+    assert share_closed(tables(changed))[4.0] == pytest.approx(wanted)
+    axes = advantage_epsilon(changed).axes[0]
+    own = next(
+        line for line in axes.lines if line.get_label() == "the same on canaries, at their ε"
+    )
+    assert (6.0, 0.55) in set(zip(own.get_xdata(), own.get_ydata(), strict=True))
+    best = next(
+        line for line in axes.lines if line.get_marker() == "D" and 6.0 in list(line.get_xdata())
+    )
+    assert best.get_ydata()[list(best.get_xdata()).index(6.0)] == row["canary_advantage"]
 
 
 def test_canaries_are_drawn_beside_the_average_case(run):
@@ -205,7 +315,8 @@ def test_canaries_are_drawn_beside_the_average_case(run):
 
 def test_epsilon_figure_puts_negative_advantages_on_the_floor():
     run = simulated_run()
-    row = (run.attacks["cell"] == "dp_sgd(epsilon=1)") & (run.attacks["attack"] == "gap")
+    weak = run.attacks["attack"] == "noise_robustness"
+    row = (run.attacks["cell"] == "dp_sgd(epsilon=1)") & weak
     run.attacks.loc[row, ["advantage", "advantage_low"]] = -0.004, -0.01
     axes = advantage_epsilon(run).axes[0]
     floored = [
@@ -229,25 +340,43 @@ def test_roc_draws_undefended_three_epsilons_and_a_heuristic(run):
     )
 
 
-def test_roc_vertices_agree_with_a_slow_count():
+def test_roc_vertices_guess_ties_at_random():
+    """The largest TPR at an FPR, when some of the scores that tie at the threshold are drawn."""
     rng = np.random.default_rng(4)
     members = rng.random((5, 300)) < 0.5
     scores = np.round(rng.normal(size=members.shape) + members, 1)  # many ties
     fpr, tpr = vertices(scores, members)
     outside, inside = scores[~members], scores[members]
     assert fpr[0] == max(ROC_FLOOR, 1 / len(outside))
-    for rate, found in zip(fpr[::13], tpr[::13], strict=True):
-        passing = [
-            t for t in [math.inf, *np.unique(scores)] if (outside >= t).mean() <= rate + 1e-9
-        ]
-        assert found == max((inside >= threshold).mean() for threshold in passing)
+    for rate, found in zip(fpr, tpr, strict=True):
+        for threshold in np.unique(scores)[::-1]:
+            sure, tied = (outside > threshold).mean(), (outside == threshold).mean()
+            if sure + tied >= rate - 1e-12 and tied > 0:
+                share = min((rate - sure) / tied, 1.0)
+                break
+        wanted = (inside > threshold).mean() + share * (inside == threshold).mean()
+        higher = [t for t in np.unique(scores) if (outside >= t).mean() <= rate + 1e-12]
+        wanted = max([wanted, *((inside >= t).mean() for t in higher)])
+        assert found == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_masked_cells_curve_has_no_jump():
+    """Two scores make one corner; before it a chord through the origin, of slope 1 on log axes."""
+    members = np.arange(4000).reshape(4, 1000) % 2 == 0
+    scores = np.where(members, np.arange(4000).reshape(4, 1000) % 5 > 0, False).astype(float)
+    scores[~members] = np.arange(2000) % 10 == 0
+    fpr, tpr = vertices(scores, members)
+    before = fpr < 0.1
+    np.testing.assert_allclose(tpr[before] / fpr[before], tpr[0] / fpr[0])
+    assert np.diff(np.log(tpr[before])).max() < 0.05
+    assert tpr[fpr == 0.1] == pytest.approx(scores[members].mean())
 
 
 def test_roc_stays_inside_what_few_scores_resolve():
     run = simulated_run()
     run.models, run.pool = 4, 100
     axes = roc(run).axes[0]
-    curves = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    curves = [line for line in axes.lines if line.get_zorder() == 4]
     assert curves
     assert all(line.get_xdata()[0] >= 1 / 400 for line in curves)
 
@@ -263,7 +392,7 @@ def test_roc_is_left_out_where_only_tables_were_published(monkeypatch):
 
 def heat_texts(axes, run):
     cells = tables(run).cells["cell"].tolist()
-    names = list(dict.fromkeys(tables(run).attacks["label"]))
+    names = [label.get_text() for label in axes.get_xticklabels()]
     return {
         (cells[int(text.get_position()[1])], names[int(text.get_position()[0])]): text.get_text()
         for text in axes.texts
@@ -289,13 +418,24 @@ def test_heatmap_writes_values_failures_and_gaps():
     assert len(hatched) == 8, "every attack on the failed cell"
 
 
-def test_heatmap_stacks_its_panels_for_many_attacks():
-    run = part_of_the_run(cells=("none", "hamp"), attacks=[attack for attack, *_ in ATTACKS])
-    more = run.attacks[run.attacks["attack"] != "best"].copy()
-    more["attack"] += "_two"
-    run.attacks = pd.concat([run.attacks, more])
+def test_heatmap_shows_eight_of_many_attacks_and_keeps_who_finds_most():
+    run = simulated_run()
+    weak = run.attacks[run.attacks["attack"] == "gap"].copy()
+    more = [weak.assign(attack=f"weak_{i}", advantage=weak["advantage"] / 9) for i in range(9)]
+    run.attacks = pd.concat([run.attacks, *more])
     first, second = heatmap(run).axes
-    assert first.get_position().y0 > second.get_position().y1
+    names = [label.get_text() for label in first.get_xticklabels()]
+    assert len(names) == 8
+    assert {"lira (online, per_example)", "noise_robustness"} < set(names), "the latter on labels"
+    assert not any(name.startswith("weak") for name in names[:-1])
+    assert first.get_position().y0 == second.get_position().y0
+    assert "page's table" in " ".join(heatmap(run).get_supxlabel().split())
+
+
+def test_heatmap_puts_attacks_that_find_alike_side_by_side():
+    shape = np.array([[0.1, 0.5, 0.12, 0.52], [0.5, 0.1, 0.51, 0.1], [0.3, 0.2, 0.3, 0.2]])
+    order = _clustered(pd.DataFrame(shape, columns=list("abcd")))
+    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset("ac"), frozenset("bd")}
 
 
 def test_static_and_adaptive_are_drawn_in_pairs(run):

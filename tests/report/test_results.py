@@ -33,8 +33,8 @@ def test_variants_of_one_attack_have_their_own_labels(run):
 
 def test_the_best_row_names_the_chosen_variant(run):
     points = tables(run).points.set_index("cell")
-    assert points.loc["none", "named"] == "lira (online, per_example)"
-    assert points.loc["label_only", "named"] == "noise_robustness"
+    assert points.loc["none", "advantage_attack"] == "lira (online, per_example)"
+    assert points.loc["label_only", "advantage_attack"] == "noise_robustness"
     assert (
         points.loc["none", "advantage"]
         == run.attacks.query("cell == 'none' and attack == 'best' and knowledge == 'adaptive'")[
@@ -79,7 +79,7 @@ def test_text_that_is_not_json_does_not_stop_the_report():
     run = simulated_run()
     run.cells = pd.DataFrame([cell_row("a", "a", {}, 0.5) | {"params": "{broken"}])
     run.attacks = pd.DataFrame([attack_row("a", "best", "[1, 2]", shift=1.0)])
-    assert tables(run).points["named"].item() == ""
+    assert tables(run).points["advantage_attack"].item() == ""
 
 
 def test_families_that_sweep_several_fields_say_which():
@@ -94,6 +94,6 @@ def test_families_that_sweep_several_fields_say_which():
 
 
 def test_epsilon_is_written_briefly():
-    assert [epsilon_text(value) for value in (0.5, 8.0, 7.9961, math.inf)] == [
-        *("0.5", "8", "8", "∞")
+    assert [epsilon_text(value) for value in (0.5, 8.0, 7.9961, 9999.98, math.inf)] == [
+        *("0.5", "8", "8", "10000", "∞")
     ]
