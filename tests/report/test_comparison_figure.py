@@ -10,7 +10,7 @@ from matplotlib.text import Annotation
 
 from dpbench.report.comparison import comparison
 
-RUN = SimpleNamespace(command="dpbench compare results/small", key="0" * 64)
+RUN = SimpleNamespace(name="default", command="dpbench compare results/small", key="0" * 64)
 
 
 def points(cells, spread):
