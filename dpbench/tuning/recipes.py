@@ -1,0 +1,72 @@
+"""The recipes that `dpbench tune` tries: the same for every defense."""
+
+from collections.abc import Mapping
+
+from scipy.stats import qmc
+
+from dpbench.defenses import Composition, OwnRecipe, Undefended
+from dpbench.defenses.search import Choice, Search
+from dpbench.seeds import rng_for
+from dpbench.training.recipe import Recipe
+
+FIELDS = ("epochs", "lr", "batch_size")
+"""What is searched of a recipe; the rest of it is the grid's."""
+
+
+def recipe_space(recipe: Recipe) -> Mapping[str, Search | Choice]:
+    """Returns where recipes are searched: around the grid's own, wherever that lies."""
+    batches = {max(1, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size}
+    return {
+        "epochs": Search(recipe.epochs / 10, 1.5 * recipe.epochs),
+        "lr": Search(recipe.lr / 5, 5 * recipe.lr),
+        "batch_size": Choice(tuple(sorted(batches))),
+    }
+
+
+def draw_recipes(recipe: Recipe, *, trials: int, seed: int) -> tuple[OwnRecipe, ...]:
+    """Returns one recipe for each trial; the first is the grid's.
+
+    All defenses meet the same recipes: what one gains over another is not the luck of its draw, and
+    masks reuse the models that they mask.
+    """
+    space = recipe_space(recipe)
+    own = OwnRecipe(**{name: getattr(recipe, name) for name in FIELDS})
+    draws = qmc.Halton(len(space), rng=rng_for(seed, "tune", "recipe")).random(trials - 1)
+    return (
+        own,
+        *(
+            OwnRecipe(
+                **{
+                    name: field.at(float(share))
+                    for (name, field), share in zip(space.items(), draw, strict=True)
+                }
+            )
+            for draw in draws
+        ),
+    )
+
+
+def with_recipe(own: OwnRecipe, cell: Composition, grid: Recipe) -> Composition:
+    """Returns a cell that trains by a recipe, which it names only as far as the grid's differs.
+
+    Fields that the cell sets itself, as DP-SGD sets all of them, stay the cell's.
+    """
+    set_by_cell = frozenset[str]().union(*(part.replaces for part in cell.parts))
+    if grid.sampling_rate is not None:
+        # It decides the batch, and a batch of its own would undo it.
+        set_by_cell |= {"batch_size"}
+    changed = {
+        name: getattr(own, name)
+        for name in FIELDS
+        if name not in set_by_cell and getattr(own, name) != getattr(grid, name)
+    }
+    if not changed:
+        return cell
+    rest = tuple(part for part in cell.parts if not isinstance(part, Undefended))
+    return Composition((OwnRecipe(**changed), *rest))
+
+
+def without_recipe(cell: Composition) -> Composition:
+    """Returns a cell as it would train by the grid's recipe; nothing left is no defense."""
+    parts = tuple(part for part in cell.parts if not isinstance(part, OwnRecipe))
+    return Composition(parts or (Undefended(),))
