@@ -15,9 +15,11 @@ FIELDS = ("epochs", "lr", "batch_size")
 
 def recipe_space(recipe: Recipe) -> Mapping[str, Search | Choice]:
     """Returns where recipes are searched: around the grid's own, wherever that lies."""
+    # One epoch is the least that shows every member once.
+    shortest = min(recipe.epochs, max(1.0, recipe.epochs / 10))
     batches = {max(1, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size}
     return {
-        "epochs": Search(recipe.epochs / 10, 1.5 * recipe.epochs),
+        "epochs": Search(shortest, 1.5 * recipe.epochs),
         "lr": Search(recipe.lr / 5, 5 * recipe.lr),
         "batch_size": Choice(tuple(sorted(batches))),
     }
