@@ -13,10 +13,12 @@ docs/tuning/GRID-DATASET.csv; `dpbench.defenses.dp_schedules` holds what was cho
 """
 
 import dataclasses
+import itertools
 import sys
 import time
+from collections.abc import Hashable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,8 +56,8 @@ class Search(NamedTuple):
 
 SEARCHES = {
     "defenses": Search((0.1, 1.0, 8.0, 128.0, 1e4), 12, 8, (25, 50, 100, 200)),
-    "tabular": Search((1.0, 8.0, 128.0), 12, 4, (25, 50, 100, 200)),
-    "location": Search((1.0, 8.0, 128.0), 12, 4, (25, 50, 100)),
+    "tabular": Search((1.0, 8.0, 128.0), 8, 4, (25, 50, 100)),
+    "location": Search((1.0, 8.0, 128.0), 10, 4, (25, 50, 100)),
     "cnn": Search((2.0, 8.0, 32.0), 6, 2, (25, 50)),
 }
 
@@ -104,24 +106,32 @@ def accuracy(grid: Grid, population: Population, cell: Composition, models: int)
 
 
 class Trials:
-    """Every setting that was tried on one data set, and what came of it."""
+    """Every setting that was tried on one data set, and what came of it; goes on from its table."""
 
-    def __init__(self, grid: Grid, search: Search) -> None:
-        self.grid, self.search, self.rows = grid, search, list[dict[str, object]]()
+    def __init__(self, grid: Grid, search: Search, path: Path) -> None:
+        self.grid, self.search, self.path = grid, search, path
+        self.rows = pd.read_csv(path).to_dict("records") if path.exists() else []
         self.population = load_population(grid.population, seed=grid.seed, data_dir=None)
 
     def record(self, kind: str, defense: DpSgd, *beside: Augmentation) -> float:
-        """Tries one setting, and returns its accuracy."""
+        """Tries one setting where the table lacks it, and returns its accuracy."""
         cell = Composition((*beside, defense))
+        for row in self.rows:
+            if row["cell"] == cell.label:
+                return float(row["accuracy"])
         started = time.process_time()
         models = self.search.models
         value = accuracy(self.grid, self.population, cell, models)
         seconds = time.process_time() - started
         recipe = cell.adapt(self.grid.recipe)
-        row = {"search": kind, "epsilon": defense.epsilon, "steps": recipe.epochs, "lr": recipe.lr}
-        row |= {"batch_size": defense.batch_size, "max_grad_norm": defense.max_grad_norm}
-        row |= {"augmentations": defense.augmentations, "models": models, "accuracy": value}
-        self.rows.append(row)
+        facts: dict[Hashable, Any] = {
+            "steps": recipe.epochs,
+            "lr": recipe.lr,
+            "models": models,
+            "accuracy": value,
+        }
+        self.rows.append({"search": kind, "cell": cell.label, "epsilon": defense.epsilon, **facts})
+        pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
         print(f"{cell.label} -> {value:.4f} ({seconds:.1f} s)", flush=True)
         return value
 
@@ -144,12 +154,20 @@ class Trials:
             tried = [(self.record("drawn", one), one) for one in drawn]
             tried.append((self.record("default", DpSgd(epsilon=epsilon)), DpSgd(epsilon=epsilon)))
             best[epsilon] = max(tried, key=lambda pair: pair[0])
+        self._scaled(best)
         self._around(best[8.0][1])
+
+    def _scaled(self, best: dict[float, tuple[float, DpSgd]]) -> None:
+        """Where noise dominates, the best rate falls like epsilon: carries each best one down."""
+        for strict, looser in itertools.pairwise(self.search.epsilons):
+            recipe = best[looser][1].adapt(self.grid.recipe)
+            lr = float(f"{recipe.lr * strict / looser:.3g}")
+            self.record("scaled", DpSgd(epsilon=strict, lr=lr, epochs=recipe.epochs))
 
     def _around(self, best: DpSgd) -> None:
         recipe = best.adapt(self.grid.recipe)
         whole = dataclasses.replace(best, lr=recipe.lr, epochs=recipe.epochs)
-        changes = [
+        changes: list[dict[str, Any]] = [
             {"max_grad_norm": 0.3, "lr": recipe.lr / 0.3},
             {"max_grad_norm": 3.0, "lr": recipe.lr / 3.0},
             {"batch_size": max(1, len(self.population.reference_y) // 8)},
@@ -165,13 +183,11 @@ class Trials:
 def main(names: list[str]) -> None:
     """Writes a table for every data set of the named grids."""
     torch.set_num_threads(1)
+    FOLDER.mkdir(exist_ok=True)
     for name in names:
         for grid in read_grids(find_grid(name)):
-            trials = Trials(grid, SEARCHES[name])
-            trials.run()
-            FOLDER.mkdir(exist_ok=True)
             path = FOLDER / f"{name}-{grid.population.dataset}.csv"
-            pd.DataFrame(trials.rows).to_csv(path, index=False, float_format="%.6g")
+            Trials(grid, SEARCHES[name], path).run()
 
 
 if __name__ == "__main__":

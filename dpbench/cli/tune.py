@@ -29,7 +29,9 @@ LOSSES = (0.01, 0.03, 0.1)
 @with_means
 def tune(
     grid: GridArgument,
-    trials: Annotated[int, typer.Option(min=1, help="Trials for each defense; DP-SGD at each epsilon.")] = 12,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials for each defense; DP-SGD at each epsilon.")
+    ] = 12,
     models: Annotated[int, typer.Option(min=4, help="Models for each trial.")] = 16,
     accuracy_loss: Annotated[
         list[float] | None,

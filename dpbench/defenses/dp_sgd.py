@@ -16,7 +16,6 @@ from dpbench.errors import UserError
 from dpbench.training.recipe import Positive, Recipe, Sampling
 from dpbench.training.task import Mechanism
 
-
 _ADAM_LR = 0.01
 _COUNT_NOISE = 20.0
 """Expected batch over the deviation of the noise on counts, as published."""
@@ -27,13 +26,13 @@ _COUNT_NOISE = 20.0
 class DpSgd(Defense):
     """Per-example clipping and Gaussian noise on Poisson samples, with a proven epsilon.
 
-    The schedule is tuned per epsilon, for one network and one data set each (`schedule`): full batches, no momentum, weights averaged over the second
-    half of the steps. Sampling rate, steps and denominator are the same for every model whatever
-    its number of members, so the claim holds under add/remove adjacency (Abadi et al. 2016,
-    algorithm 1; De et al. 2022 for the recipe). epsilon = inf only clips, and claims nothing.
+    The schedule is tuned per epsilon, for one network and data set each (`schedule`): full batches,
+    no momentum, weights averaged over the second half of the steps. Sampling rate, steps and
+    denominator are the same for every model whatever its number of members, so the claim holds
+    under add/remove adjacency (Abadi et al. 2016, algorithm 1; De et al. 2022 for the recipe).
+    epsilon = inf only clips, and claims nothing.
 
     Attributes:
-        schedule: Which shipped schedule fills in the fields that are left out (docs/tuning.md).
         epsilon: Target at `delta`; the noise is the least that does not exceed it.
         noise_multiplier: sigma, instead of epsilon.
         delta: Of the claim.
@@ -50,6 +49,7 @@ class DpSgd(Defense):
         quantile: Adaptive clipping (Andrew et al. 2021): the norm starts at `max_grad_norm` and
             follows this quantile of the gradient norms. The counts by which it does get noise of
             a twentieth of the batch, and more noise on the gradients pays for them.
+        schedule: Which shipped schedule fills in the fields that are left out (docs/tuning.md).
     """
 
     name: ClassVar[str] = "dp_sgd"
@@ -92,7 +92,9 @@ class DpSgd(Defense):
     @property
     def searched(self) -> Mapping[str, Search | Choice]:
         """Adam's steps are as long as its learning rate, whatever the clipping norm."""
-        return {**self.search, "lr": Search(0.001, 0.1)} if self.optimizer == "adam" else self.search
+        return (
+            {**self.search, "lr": Search(0.001, 0.1)} if self.optimizer == "adam" else self.search
+        )
 
     @property
     def cost(self) -> float:

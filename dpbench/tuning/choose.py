@@ -1,4 +1,4 @@
-"""Choosing among trials: the tuned baseline first, then the least leak within a loss of accuracy."""
+"""Choosing among trials: the baseline first, then the least leak within a loss of accuracy."""
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
@@ -25,11 +25,12 @@ def choose(
 ) -> pd.DataFrame:
     """Returns one row for every trial, with what it was chosen for.
 
-    `baseline`: of the undefended trials that are as accurate as the best of them, up to `SLACK`, the one that leaks least. Nobody would train longer, who gains
-    nothing from it. `promise`: the most accurate trial of a defense that promises what it may leak.
-    Of every other family, for each loss, of the trials that lose no more accuracy than that against
-    the baseline, the one with the lowest advantage of the best attack; the more accurate one of two
-    equals. A family that cannot be as accurate has no choice there.
+    `baseline`: of the undefended trials that are as accurate as the best of them, up to `SLACK`,
+    the one that leaks least; training longer would gain nothing. `promise`: the most accurate trial
+    of a defense that promises what it may leak. Of every other family, for each loss, of the trials
+    that lose no more accuracy than that against the baseline, the one with the lowest advantage of
+    the best attack; the more accurate one of two equals. A family that cannot be as accurate has no
+    choice there.
 
     Args:
         trials: What was tried.
@@ -48,7 +49,7 @@ def choose(
         wins = _wins(family, usable, floor, losses)
         for label in wins:
             if family.name == UNDEFENDED:
-                floor = float(usable.loc[label, "test_accuracy"])
+                floor = float(usable["test_accuracy"][label])
         for label, record in zip(family.labels, own.to_dict("records"), strict=True):
             rows.append(_row(family.name, label, record, wins.get(label, [])))
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -9,20 +9,19 @@ from dpbench.defenses.search import Choice, Search
 from dpbench.seeds import rng_for
 from dpbench.training.recipe import Recipe
 
-FIELDS = ("epochs", "lr", "batch_size")
-"""What is searched of a recipe; the rest of it is the grid's."""
-
 
 def recipe_space(recipe: Recipe) -> Mapping[str, Search | Choice]:
     """Returns where recipes are searched: around the grid's own, wherever that lies."""
     # One epoch is the least that shows every member once.
     shortest = min(recipe.epochs, max(1.0, recipe.epochs / 10))
-    batches = {max(1, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size}
-    return {
+    fields: dict[str, Search | Choice] = {
         "epochs": Search(shortest, 1.5 * recipe.epochs),
         "lr": Search(recipe.lr / 5, 5 * recipe.lr),
-        "batch_size": Choice(tuple(sorted(batches))),
     }
+    if recipe.sampling_rate is not None:
+        return fields
+    batches = {max(1, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size}
+    return {**fields, "batch_size": Choice(tuple(sorted(batches)))}
 
 
 def draw_recipes(recipe: Recipe, *, trials: int, seed: int) -> tuple[OwnRecipe, ...]:
@@ -32,20 +31,22 @@ def draw_recipes(recipe: Recipe, *, trials: int, seed: int) -> tuple[OwnRecipe, 
     masks reuse the models that they mask.
     """
     space = recipe_space(recipe)
-    own = OwnRecipe(**{name: getattr(recipe, name) for name in FIELDS})
     draws = qmc.Halton(len(space), rng=rng_for(seed, "tune", "recipe")).random(trials - 1)
-    return (
-        own,
-        *(
-            OwnRecipe(
-                **{
-                    name: field.at(float(share))
-                    for (name, field), share in zip(space.items(), draw, strict=True)
-                }
-            )
-            for draw in draws
-        ),
-    )
+    drawn = []
+    for draw in draws:
+        values = zip(space.items(), draw, strict=True)
+        fields = {name: field.at(float(share)) for (name, field), share in values}
+        drawn.append(OwnRecipe.parse(fields, where="tune.recipe"))
+    return (as_own(recipe), *drawn)
+
+
+def as_own(recipe: Recipe) -> OwnRecipe:
+    """Returns the fields that are searched, as a cell may have them.
+
+    Where a sampling rate decides the batch, a batch of its own would undo it.
+    """
+    batch = recipe.batch_size if recipe.sampling_rate is None else None
+    return OwnRecipe(epochs=recipe.epochs, lr=recipe.lr, batch_size=batch)
 
 
 def with_recipe(own: OwnRecipe, cell: Composition, grid: Recipe) -> Composition:
@@ -54,18 +55,15 @@ def with_recipe(own: OwnRecipe, cell: Composition, grid: Recipe) -> Composition:
     Fields that the cell sets itself, as DP-SGD sets all of them, stay the cell's.
     """
     set_by_cell = frozenset[str]().union(*(part.replaces for part in cell.parts))
-    if grid.sampling_rate is not None:
-        # It decides the batch, and a batch of its own would undo it.
-        set_by_cell |= {"batch_size"}
     changed = {
-        name: getattr(own, name)
-        for name in FIELDS
-        if name not in set_by_cell and getattr(own, name) != getattr(grid, name)
+        name: value
+        for name, value in own.to_json().items()
+        if value is not None and name not in set_by_cell and value != getattr(grid, name)
     }
     if not changed:
         return cell
     rest = tuple(part for part in cell.parts if not isinstance(part, Undefended))
-    return Composition((OwnRecipe(**changed), *rest))
+    return Composition((OwnRecipe.parse(changed, where="tune.recipe"), *rest))
 
 
 def without_recipe(cell: Composition) -> Composition:

@@ -117,9 +117,7 @@ def _promised(part: Defense) -> dict[str, object]:
     return {name: value for name, value in values.items() if value != defaults[name]}
 
 
-def _points(
-    cell: Composition, recipes: Sequence[OwnRecipe], grid: Grid
-) -> Iterator[Composition]:
+def _points(cell: Composition, recipes: Sequence[OwnRecipe], grid: Grid) -> Iterator[Composition]:
     """Yields the trials of a family, given one of its cells: one for each recipe.
 
     Raises:

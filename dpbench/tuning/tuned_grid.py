@@ -8,7 +8,7 @@ import pandas as pd
 from dpbench.defenses import Composition, OwnRecipe, Undefended
 from dpbench.grid.document import write_document
 from dpbench.grid.spec import Grid
-from dpbench.tuning.recipes import FIELDS, with_recipe, without_recipe
+from dpbench.tuning.recipes import as_own, with_recipe, without_recipe
 from dpbench.tuning.trials import UNDEFENDED, Trials
 
 
@@ -27,7 +27,7 @@ def write_tuned_grid(
     undefended = rows[(rows["family"] == UNDEFENDED) & (rows["chosen_for"] != "")]
     tuned_recipe = grid.recipe
     for label in undefended["cell"]:
-        tuned_recipe = dataclasses.replace(grid.recipe, **_fields(recipes[label]))
+        tuned_recipe = recipes[label].adapt(grid.recipe)
     cells = {
         made.label: made
         for cell in chosen
@@ -55,12 +55,8 @@ def write_tuned_grid(
 
 def _recipe(cell: Composition, grid: Grid) -> OwnRecipe:
     """Returns the recipe that a trial was made by, every searched field written out."""
-    own = [part for part in cell.parts if isinstance(part, OwnRecipe)]
-    changed = _fields(own[0]) if own else {}
-    whole = {name: getattr(grid.recipe, name) for name in FIELDS}
-    return OwnRecipe(**{**whole, **changed})
-
-
-def _fields(own: OwnRecipe) -> dict[str, object]:
-    values = {name: getattr(own, name) for name in FIELDS}
-    return {name: value for name, value in values.items() if value is not None}
+    recipe = grid.recipe
+    for part in cell.parts:
+        if isinstance(part, OwnRecipe):
+            recipe = part.adapt(recipe)
+    return as_own(recipe)

@@ -254,9 +254,9 @@ def test_short_training_is_a_whole_schedule_and_never_a_longer_one():
     stopped = EarlyStopping(epochs=12.0).adapt(recipe)
     assert (stopped.epochs, stopped.stop_epoch) == (40.0, 12.0)
     # The last steps of the one are annealed, those of the other are not.
-    sampling, long = (one.sampling(2500.0) for one in (short, stopped))
-    assert learning_rates(short, sampling.steps)[-1] < 0.01 * recipe.lr
-    assert learning_rates(stopped, long.steps)[sampling.steps - 1] > 0.5 * recipe.lr
+    few, many = (one.sampling(2500.0) for one in (short, stopped))
+    assert learning_rates(short, few)[-1] < 0.01 * recipe.lr
+    assert learning_rates(stopped, many)[few.steps - 1] > 0.5 * recipe.lr
     for epochs in (40.0, 41.0):
         with pytest.raises(UserError, match="not shorter"):
             ShortTraining(epochs=epochs).adapt(recipe)

@@ -92,7 +92,11 @@ def sizes_of(trials):
 
 
 def test_every_defense_gets_as_many_trials(tmp_path):
-    entries = [*GRID["defenses"], {"dp_sgd": {"epsilon": [1, 8]}}, {"short_training": {"epochs": 3}}]
+    entries = [
+        *GRID["defenses"],
+        {"dp_sgd": {"epsilon": [1, 8]}},
+        {"short_training": {"epochs": 3}},
+    ]
     grid = grid_of(tmp_path, defenses=entries)
     trials = plan_trials(grid, trials=7, models=4)
     sizes = sizes_of(trials)
@@ -151,7 +155,9 @@ def test_dp_sgd_is_tuned_at_what_it_promises(tmp_path):
         assert len({getattr(part, field) for part in parts[1:]}) > 1, field
     # Copies of an example only where something tells them apart.
     assert {part.augmentations for part in parts} == {1}
-    copies = {cell.parts[-1].augmentations for cell in cells_of(trials, "augmentation+dp_sgd(epsilon=3)")}
+    copies = {
+        cell.parts[-1].augmentations for cell in cells_of(trials, "augmentation+dp_sgd(epsilon=3)")
+    }
     assert copies == {1, 2, 4}
     adam = cells_of(trials, "dp_sgd(epsilon=8, optimizer=adam)")
     assert all(cell.parts[-1].optimizer == "adam" for cell in adam)
