@@ -95,7 +95,7 @@ def _tune(
     err = Console(stderr=True)
     members = context.population.expected_members
     asked = evaluated.population.pool / 2
-    if members < asked / 1.5:
+    if 1.1 * members < asked:
         err.print(
             f"warning: a model has {members:,.0f} members while it is tuned, and {asked:,.0f} in "
             "this grid: the best learning rates of DP-SGD depend on that; "

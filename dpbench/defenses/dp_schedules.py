@@ -98,6 +98,10 @@ SCHEDULES: Mapping[str, Schedule] = {
         homes=(Home("adult", "mlp", 1000), Home("letter", "mlp", 1000)),
         points=(Tuned(1.0, 50, 1.9), Tuned(8.0, 100, 6.8), Tuned(128.0, 200, 15.0)),
     ),
+    "location": Schedule(
+        homes=(Home("location", "mlp", 1000),),
+        points=(Tuned(1.0, 100, 0.225), Tuned(8.0, 25, 5.8), Tuned(128.0, 100, 10.5)),
+    ),
 }
 
 
