@@ -37,7 +37,9 @@ bench: install
 	$(BIN)/python -m bench.speed
 
 tune: install
+	$(BIN)/python -m bench.tune_epochs
 	$(BIN)/python -m bench.tune_dp_sgd
+	$(BIN)/python -m bench.tune_dp_sgd_grids
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -36,6 +36,8 @@ EXAMPLES = {
     "objective_perturbation": {"epsilon": 8.0},
     "output_perturbation": {"epsilon": 8.0},
     "pate": {"epsilon": 8.0},
+    "recipe": {"epochs": 12.0},
+    "short_training": {"epochs": 12.0},
 }
 
 

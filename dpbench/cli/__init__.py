@@ -34,6 +34,7 @@ from dpbench.cli.options import (
 from dpbench.cli.reproduce import reproduce
 from dpbench.cli.status import status
 from dpbench.cli.tune import tune
+from dpbench.cli.warnings import warn_of_borrowed_schedules
 from dpbench.cli.with_means import with_means
 from dpbench.cli.worker import worker
 from dpbench.errors import UserError
@@ -198,6 +199,7 @@ def _contexts(
     contexts = []
     for spec in grids:
         refuse_cheats(spec.attacks)
+        warn_of_borrowed_schedules(spec, named=grid)
         folder = out / spec.name if out and len(grids) > 1 else out or Path("results") / spec.name
         store = Store.of(folder)
         contexts.append((Context(grid=spec, store=store, device=device, data_dir=data_dir), folder))

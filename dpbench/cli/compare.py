@@ -13,6 +13,7 @@ from rich.table import Table
 
 from dpbench.cli.console import console
 from dpbench.cli.options import DataOption, FolderArgument, PluginOption
+from dpbench.cli.warnings import warn_of_borrowed_schedules
 from dpbench.cli.with_means import with_means
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def compare(
     torch.set_num_threads(1)
     base = load(folder, data_dir=data_dir)
     planned = plan_comparison(base.context.grid, defense, plugin or ())
+    warn_of_borrowed_schedules(planned.grid, named=str(folder / "grid.yaml"))
     out = folder / COMPARISONS / folder_name(planned.compared)
     context = Context(
         grid=planned.grid, store=base.context.store, device=means.device, data_dir=data_dir

@@ -1,5 +1,6 @@
-"""`dpbench tune`: strengths for every defense, with the same effort for each."""
+"""`dpbench tune`: recipes and strengths for every defense, with the same effort for each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,8 @@ from dpbench.errors import UserError
 
 if TYPE_CHECKING:
     from dpbench.cli.means import Means
+    from dpbench.grid.spec import Grid
+    from dpbench.tuning.trials import Trials
 
 LOSSES = (0.01, 0.03, 0.1)
 
@@ -26,7 +29,9 @@ LOSSES = (0.01, 0.03, 0.1)
 @with_means
 def tune(
     grid: GridArgument,
-    trials: Annotated[int, typer.Option(min=1, help="Trials for each defense.")] = 12,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials for each defense; DP-SGD at each epsilon.")
+    ] = 12,
     models: Annotated[int, typer.Option(min=4, help="Models for each trial.")] = 16,
     accuracy_loss: Annotated[
         list[float] | None,
@@ -38,34 +43,74 @@ def tune(
     *,
     means: "Means",
 ) -> None:
-    """Try as many strengths of every defense, on public data, and write a grid of the best."""
+    """Try as many recipes and strengths of every defense, on public data; write a grid of the best.
+
+    A grid that lists several populations is tuned for each of them.
+    """
+    import torch
+
+    from dpbench.grid.shipped import find_grid
+    from dpbench.grid.spec import read_grids
+    from dpbench.tuning.trials import plan_trials
+
+    torch.set_num_threads(1)
+    losses = _losses(accuracy_loss)
+    grids = read_grids(find_grid(grid), plugin or ())
+    options = "".join(f" --accuracy-loss {loss:g}" for loss in accuracy_loss or ())
+    command = f"dpbench tune {grid} --trials {trials} --models {models}{options}"
+    for evaluated in grids:
+        planned = plan_trials(evaluated, trials=trials, models=models)
+        folder = out / planned.grid.name if out and len(grids) > 1 else out
+        _tune(
+            evaluated,
+            planned,
+            folder or Path("results") / planned.grid.name,
+            losses,
+            command=command,
+            means=means,
+            data_dir=data_dir,
+        )
+
+
+def _tune(
+    evaluated: "Grid",
+    planned: "Trials",
+    folder: Path,
+    losses: Sequence[float],
+    *,
+    command: str,
+    means: "Means",
+    data_dir: Path | None,
+) -> None:
+    """Runs the trials of one population, and writes what was chosen."""
     from dpbench.cli.execute import execute
     from dpbench.grid.job import Context
-    from dpbench.grid.shipped import find_grid
-    from dpbench.grid.spec import read_grid
     from dpbench.grid.store import Store
     from dpbench.tuning.choose import choose
-    from dpbench.tuning.trials import plan_trials
     from dpbench.tuning.tuned_grid import write_tuned_grid
 
-    losses = _losses(accuracy_loss)
-    evaluated = read_grid(find_grid(grid), plugin or ())
-    planned = plan_trials(evaluated, trials=trials, models=models)
-    folder = out or Path("results") / planned.grid.name
     context = Context(
         grid=planned.grid, store=Store(folder / "store"), device=means.device, data_dir=data_dir
     )
+    err = Console(stderr=True)
+    members = context.population.expected_members
+    asked = evaluated.population.pool / 2
+    if 1.1 * members < asked:
+        err.print(
+            f"warning: a model has {members:,.0f} members while it is tuned, and {asked:,.0f} in "
+            "this grid: the best learning rates of DP-SGD depend on that; "
+            f"population.reference: {2 * evaluated.population.pool} would make them equal",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     outcome = execute(context, folder, means, cells="trials")
     rows = choose(planned, outcome.cells, outcome.attacks, losses)
     rows.to_csv(folder / "trials.csv", index=False)
     path = folder / f"{evaluated.name}-tuned.yaml"
-    options = "".join(f" --accuracy-loss {loss:g}" for loss in accuracy_loss or ())
-    command = f"dpbench tune {grid} --trials {trials} --models {models}{options}"
     count = write_tuned_grid(evaluated, planned, rows, path, command=command)
     _summary(rows)
-    Console(stderr=True).print(
-        f"{count} strengths chosen: dpbench run {path}", markup=False, soft_wrap=True
-    )
+    err.print(f"{count} trials chosen: dpbench run {path}", markup=False, soft_wrap=True)
 
 
 def _losses(given: list[float] | None) -> tuple[float, ...]:
@@ -77,7 +122,7 @@ def _losses(given: list[float] | None) -> tuple[float, ...]:
 
 
 def _summary(rows: Any) -> None:
-    table = Table("defense", "chosen", "for a loss of", "accuracy", "advantage")
+    table = Table("defense", "chosen", "for", "accuracy", "advantage")
     for family, own in rows.groupby("family", sort=False):
         chosen = own[own["chosen_for"] != ""]
         if chosen.empty:

@@ -15,6 +15,8 @@ SLACK = 0.005
 """Accuracies that differ by less are taken to be equal when another defense is chosen."""
 
 _STRENGTHS = ("epsilon", "noise_multiplier")
+_SCHEDULE = ("schedule", "epochs", "lr", "batch_size", "momentum", "max_grad_norm")
+"""How a strength is trained, which is tuned for each of them."""
 
 
 class Rival(NamedTuple):
@@ -46,24 +48,42 @@ class Rival(NamedTuple):
 def private_family(cells: Sequence[Composition]) -> list[Composition]:
     """Returns the DP-SGD cells that differ in their strength alone, from the strictest on.
 
-    Where a run has several such series (another optimizer, say), the longest one.
+    Each strength may have a schedule of its own, as tuning gives it one. Where a run has several
+    such series (another optimizer, say, or two schedules for one strength), the longest one.
     """
+    private = [cell for cell in cells if cell.name == "dp_sgd"]
+    series = _series(private, apart=_STRENGTHS + _SCHEDULE)
+    # Two schedules for one strength are two series.
+    series = [
+        part
+        for one in series
+        for part in ([one] if _rises(one) else _series([c for _, c in one], apart=_STRENGTHS))
+    ]
+    if not series:
+        return []
+    return [cell for _, cell in max(series, key=len)]
+
+
+def _series(
+    cells: Sequence[Composition], *, apart: Sequence[str]
+) -> list[list[tuple[float, Composition]]]:
+    """Groups cells that are equal up to some fields; each group by growing epsilon."""
     series: dict[str, list[tuple[float, Composition]]] = {}
     for cell in cells:
-        if cell.name != "dp_sgd":
-            continue
         fields = cell.parts[0].to_json()
         # An epsilon grows as privacy is relaxed, a noise multiplier shrinks.
         strength = fields.get("epsilon")
-        key = {name: value for name, value in fields.items() if name not in _STRENGTHS}
+        key = {name: value for name, value in fields.items() if name not in apart}
         by = "epsilon" if strength is not None else "noise_multiplier"
         order = float(strength if strength is not None else -fields["noise_multiplier"])
         group = json.dumps([by, key], sort_keys=True)
         series.setdefault(group, []).append((order, cell))
-    if not series:
-        return []
-    longest = max(series.values(), key=len)
-    return [cell for _, cell in sorted(longest, key=lambda pair: pair[0])]
+    return [sorted(group, key=lambda pair: pair[0]) for group in series.values()]
+
+
+def _rises(series: Sequence[tuple[float, Composition]]) -> bool:
+    strengths = [strength for strength, _ in series]
+    return len(set(strengths)) == len(strengths)
 
 
 def frontier_rival(cell: Measured, family: Sequence[Measured], metric: str) -> Rival:

@@ -28,12 +28,14 @@ from dpbench.defenses.noise import Noise as Noise
 from dpbench.defenses.none import Undefended as Undefended
 from dpbench.defenses.objective_perturbation import ObjectivePerturbation as ObjectivePerturbation
 from dpbench.defenses.output_perturbation import OutputPerturbation as OutputPerturbation
+from dpbench.defenses.own_recipe import OwnRecipe as OwnRecipe
 from dpbench.defenses.pate import Pate as Pate
 from dpbench.defenses.purification import Purification as Purification
 from dpbench.defenses.relaxloss import RelaxLoss as RelaxLoss
 from dpbench.defenses.rounding import Rounding as Rounding
 from dpbench.defenses.scattering import Scattering as Scattering
 from dpbench.defenses.selena import Selena as Selena
+from dpbench.defenses.short_training import ShortTraining as ShortTraining
 from dpbench.defenses.temperature import Temperature as Temperature
 from dpbench.defenses.top_k import TopK as TopK
 from dpbench.defenses.transfer import Transfer as Transfer

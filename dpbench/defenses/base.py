@@ -84,6 +84,8 @@ class Defense(Component):
         repeats: How often an informed adversary asks the same query, to average random answers.
         search: Where `dpbench tune` looks for its strengths: field name to interval or choice. What
             is not searched takes its default.
+        promised: Fields that `dpbench tune` leaves as the grid has them: what is promised rather
+            than how it is trained. Cells that promise different things are tuned one by one.
         adaptive_attacks: Attacks that fit this defense, as a grid writes them: a name, or
             `{name: fields}`. An adaptive adversary always runs them.
     """
@@ -98,6 +100,20 @@ class Defense(Component):
     repeats: ClassVar[int] = 1
     adaptive_attacks: ClassVar[tuple[str | Mapping[str, Any], ...]] = ()
     search: ClassVar[Mapping[str, Search | Choice]] = {}
+    promised: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def searched(self) -> Mapping[str, Search | Choice]:
+        """`search`, where it depends on the fields that are promised."""
+        return self.search
+
+    @property
+    def replaces(self) -> frozenset[str]:
+        """Fields of the recipe that `adapt` sets, whatever they were before.
+
+        Two parts that set the same field cannot be composed: one would silently undo the other.
+        """
+        return frozenset()
 
     @property
     def keeps_claim(self) -> bool:

@@ -55,11 +55,12 @@ class Composition:
         for what, stages in _ONLY_ONE.items():
             parts = [part for part in self.parts if any(overrides(part, one) for one in stages)]
             if len(parts) > 1:
-                names = " and ".join(part.name for part in parts)
-                raise UserError(
-                    f"defenses {names} cannot be composed: both replace the {what}",
-                    next_step="keep one of them",
-                )
+                raise _rivals(parts, f"the {what}")
+        for number, part in enumerate(self.parts):
+            for other in self.parts[:number]:
+                shared = part.replaces & other.replaces
+                if shared:
+                    raise _rivals([other, part], f"{', '.join(sorted(shared))} of the recipe")
         clipping = [part.name for part in self.parts if overrides(part, "mechanism")]
         mixing = [p.name for p in self.parts if overrides(p, "objective") or p.mixes_examples]
         if clipping and mixing:
@@ -234,6 +235,14 @@ class Composition:
         return [
             part.identity() for part in self.parts if any(overrides(part, stage) for stage in code)
         ]
+
+
+def _rivals(parts: Sequence[Defense], what: str) -> UserError:
+    names = " and ".join(part.name for part in parts)
+    return UserError(
+        f"defenses {names} cannot be composed: both replace {what}",
+        next_step="keep one of them",
+    )
 
 
 def _in_turn(

@@ -1,43 +1,21 @@
 """DP-SGD: the baseline that every other defense has to beat."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from dpbench import privacy
 from dpbench.component import register
 from dpbench.defenses.base import Defense
-from dpbench.defenses.search import Search
+from dpbench.defenses.dp_schedules import DEFAULT, Schedule, Tuned, find_schedule
+from dpbench.defenses.search import Choice, Search
 from dpbench.errors import UserError
 from dpbench.training.recipe import Positive, Recipe, Sampling
 from dpbench.training.task import Mechanism
 
-
-class _Tuned(NamedTuple):
-    """What `bench/tune_dp_sgd.py` found best at one epsilon: full batches, clipping norm 1."""
-
-    epsilon: float
-    steps: int
-    lr: float
-
-
-# Tuned on the reference set of the default grid, which is neither members nor test
-# (docs/tuning.md). Between two epsilons, the logarithms are interpolated.
-_TUNED = (
-    _Tuned(0.1, 100, 0.1),
-    _Tuned(0.5, 100, 0.6),
-    _Tuned(1.0, 100, 1.35),
-    _Tuned(2.0, 100, 2.3),
-    _Tuned(4.0, 100, 4.3),
-    _Tuned(8.0, 100, 6.8),
-    _Tuned(16.0, 100, 10.0),
-    _Tuned(32.0, 100, 12.0),
-    _Tuned(100.0, 200, 15.0),
-)
-_CLIP_ONLY = _Tuned(math.inf, 200, 15.0)
 _ADAM_LR = 0.01
 _COUNT_NOISE = 20.0
 """Expected batch over the deviation of the noise on counts, as published."""
@@ -48,10 +26,11 @@ _COUNT_NOISE = 20.0
 class DpSgd(Defense):
     """Per-example clipping and Gaussian noise on Poisson samples, with a proven epsilon.
 
-    The schedule is tuned per epsilon: full batches, no momentum, weights averaged over the second
-    half of the steps. Sampling rate, steps and denominator are the same for every model whatever
-    its number of members, so the claim holds under add/remove adjacency (Abadi et al. 2016,
-    algorithm 1; De et al. 2022 for the recipe). epsilon = inf only clips, and claims nothing.
+    The schedule is tuned per epsilon, for one network and data set each (`schedule`): full batches,
+    no momentum, weights averaged over the second half of the steps. Sampling rate, steps and
+    denominator are the same for every model whatever its number of members, so the claim holds
+    under add/remove adjacency (Abadi et al. 2016, algorithm 1; De et al. 2022 for the recipe).
+    epsilon = inf only clips, and claims nothing.
 
     Attributes:
         epsilon: Target at `delta`; the noise is the least that does not exceed it.
@@ -70,12 +49,21 @@ class DpSgd(Defense):
         quantile: Adaptive clipping (Andrew et al. 2021): the norm starts at `max_grad_norm` and
             follows this quantile of the gradient norms. The counts by which it does get noise of
             a twentieth of the batch, and more noise on the gradients pays for them.
+        schedule: Which shipped schedule fills in the fields that are left out (docs/tuning.md).
     """
 
     name: ClassVar[str] = "dp_sgd"
     reference: ClassVar[str] = "Abadi et al. 2016, Deep Learning with Differential Privacy"
-    tuned: ClassVar[str] = "schedule per epsilon, by 174 trials on public data (docs/tuning.md)"
-    search: ClassVar = {"epsilon": Search(0.5, 1e4)}
+    tuned: ClassVar[str] = "schedule per epsilon, by trials on public data (docs/tuning.md)"
+    # Beside a learning rate, the clipping norm changes little: what counts is their product.
+    search: ClassVar = {
+        "lr": Search(0.1, 30.0),
+        "epochs": Search(20.0, 200.0),
+        "batch_size": Choice((None, None, 256, 64)),
+        "max_grad_norm": Search(0.3, 3.0),
+        "augmentations": Choice((1, 2, 4)),
+    }
+    promised: ClassVar[tuple[str, ...]] = ("epsilon", "noise_multiplier", "delta", "optimizer")
 
     epsilon: Annotated[float, Field(gt=0)] | None = None
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -88,6 +76,25 @@ class DpSgd(Defense):
     optimizer: Literal["sgd", "adam"] = "sgd"
     augmentations: Annotated[int, Field(ge=1)] = 1
     quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    schedule: str = DEFAULT
+
+    @property
+    def borrows_schedule(self) -> bool:
+        """Whether a shipped schedule fills in the number of steps or the learning rate."""
+        return self.epochs is None or self.lr is None
+
+    @property
+    def replaces(self) -> frozenset[str]:
+        """Everything that makes up a schedule."""
+        schedule = {"epochs", "batch_size", "sampling_rate", "lr", "momentum", "optimizer"}
+        return frozenset(schedule | {"schedule", "averaging"})
+
+    @property
+    def searched(self) -> Mapping[str, Search | Choice]:
+        """Adam's steps are as long as its learning rate, whatever the clipping norm."""
+        return (
+            {**self.search, "lr": Search(0.001, 0.1)} if self.optimizer == "adam" else self.search
+        )
 
     @property
     def cost(self) -> float:
@@ -106,7 +113,13 @@ class DpSgd(Defense):
                 allowed="exactly one of epsilon and noise_multiplier",
                 next_step="write dp_sgd: {epsilon: 8} or dp_sgd: {noise_multiplier: 1.0}",
             )
-        tuned = _tuned(self._aim())
+        shipped = find_schedule(self.schedule, where="dp_sgd.schedule")
+        if self.schedule != DEFAULT and not self.borrows_schedule:
+            raise UserError(
+                f"dp_sgd.schedule: '{self.schedule}' changes nothing beside epochs and lr",
+                next_step="leave out schedule, or one of epochs and lr",
+            )
+        tuned = shipped.at(self._aim(shipped))
         return replace(
             recipe,
             epochs=self.epochs or float(tuned.steps),
@@ -144,11 +157,11 @@ class DpSgd(Defense):
             multiplicity=self.augmentations,
         )
 
-    def _tuned_lr(self, tuned: _Tuned) -> float:
+    def _tuned_lr(self, tuned: Tuned) -> float:
         """Returns the tuned rate; Adam's steps have the same length whatever the clipping norm."""
         return _ADAM_LR if self.optimizer == "adam" else tuned.lr / self.max_grad_norm
 
-    def _aim(self) -> float:
+    def _aim(self, shipped: Schedule) -> float:
         """The epsilon to tune for; a given sigma is read as full batches at the middle schedule."""
         if self.epsilon is not None:
             return self.epsilon
@@ -157,7 +170,7 @@ class DpSgd(Defense):
         middle = privacy.SampledGaussian(
             noise_multiplier=self.noise_multiplier,
             sampling_rate=1.0,
-            steps=_TUNED[len(_TUNED) // 2].steps,
+            steps=shipped.points[len(shipped.points) // 2].steps,
         )
         return privacy.epsilon(middle.event(), self.delta)
 
@@ -177,12 +190,3 @@ def _beside_counts(sigma: float, counts: float) -> float:
             next_step="use larger batches or a larger epsilon",
         )
     return (sigma**-2 - (2 * counts) ** -2) ** -0.5 if sigma else 0.0
-
-
-def _tuned(epsilon: float) -> _Tuned:
-    if epsilon > _TUNED[-1].epsilon * 8:
-        return _CLIP_ONLY
-    grid = np.log([point.epsilon for point in _TUNED])
-    lr = np.interp(math.log(epsilon), grid, np.log([point.lr for point in _TUNED]))
-    steps = np.interp(math.log(epsilon), grid, [float(point.steps) for point in _TUNED])
-    return _Tuned(epsilon, round(float(steps)), math.exp(lr))

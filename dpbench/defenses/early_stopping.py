@@ -46,6 +46,11 @@ class EarlyStopping(Defense):
         """What is monitored on members is not in the accounting."""
         return self.monitor == "reference"
 
+    @property
+    def replaces(self) -> frozenset[str]:
+        """When to stop."""
+        return frozenset({"stop_epoch", "patience", "monitor", "stop_accuracy"})
+
     def adapt(self, recipe: Recipe) -> Recipe:
         """Sets when to stop.
 

@@ -32,6 +32,11 @@ class L2(Defense):
     weight_decay: NonNegative
     convention: Literal["torch", "keras"] = "torch"
 
+    @property
+    def replaces(self) -> frozenset[str]:
+        """The recipe's decay, in either convention."""
+        return frozenset({"weight_decay"})
+
     def adapt(self, recipe: Recipe) -> Recipe:
         """Replaces the recipe's weight decay."""
         own = self.weight_decay if self.convention == "torch" else 0.0

@@ -50,6 +50,12 @@ class PrivateRegression(Defense):
         """Its own training is what it claims for."""
         return True
 
+    @property
+    def replaces(self) -> frozenset[str]:
+        """The whole schedule, as its minimiser takes no steps of the recipe's."""
+        schedule = {"epochs", "batch_size", "sampling_rate", "lr", "momentum", "optimizer"}
+        return frozenset(schedule | {"schedule", "averaging"})
+
     def remodel(self, architecture: Architecture) -> Architecture:
         """Returns softmax regression, whatever the grid's network is."""
         return Softmax()

@@ -83,3 +83,15 @@ def test_a_less_accurate_defense_is_no_rival():
     assert best_rival(cell("new", 0.8, 0.3), others, "advantage") is None
     near = [cell("near", 0.796, 0.0)]
     assert best_rival(cell("new", 0.8, 0.3), near, "advantage").where == "near"
+
+
+def test_each_strength_may_have_a_schedule_of_its_own():
+    def cell(**fields):
+        return Composition((DpSgd(**fields),))
+
+    tuned = [cell(epsilon=8.0, lr=3.0, epochs=50.0), cell(epsilon=1.0, lr=0.5, max_grad_norm=0.3)]
+    assert private_family(tuned) == tuned[::-1]
+    # Two schedules for one strength are two series, and the longer one is taken.
+    more = [cell(epsilon=value) for value in (1.0, 2.0, 4.0)]
+    assert private_family([*more, tuned[0], tuned[1]]) == more
+    assert private_family([tuned[0], cell(epsilon=2.0, optimizer="adam")]) == [tuned[0]]

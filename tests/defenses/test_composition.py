@@ -154,6 +154,8 @@ def test_every_pair_of_defenses_is_composed_or_refused_by_name():
         "output_perturbation": d.OutputPerturbation(epsilon=1.0),
         "objective_perturbation": d.ObjectivePerturbation(epsilon=1.0),
         "none": d.Undefended(),
+        "recipe": d.OwnRecipe(epochs=3.0),
+        "short_training": d.ShortTraining(epochs=3.0),
     }
     shipped = {name for name, cls in REGISTRIES["defense"].items() if "dpbench." in cls.__module__}
     assert shipped <= set(examples)
@@ -186,3 +188,28 @@ def test_every_mask_is_attacked_by_calibrated_labels_too():
             assert wanted <= set(whole.adaptive_attacks)
     assert wanted <= set(Composition((d.Hamp(),)).adaptive_attacks)
     assert not Composition((d.L2(weight_decay=0.1),)).adaptive_attacks
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "field"),
+    [
+        (d.ShortTraining(epochs=3.0), DP, "epochs"),
+        (d.OwnRecipe(lr=0.1), DP, "lr"),
+        (d.OwnRecipe(lr=0.1), d.OutputPerturbation(epsilon=1.0), "lr"),
+        (d.OwnRecipe(epochs=5.0), d.ShortTraining(epochs=3.0), "epochs"),
+        (d.OwnRecipe(epochs=5.0), d.OwnRecipe(epochs=3.0), "epochs"),
+        (d.EarlyStopping(epochs=1.0), d.EarlyStopping(patience=2), "patience"),
+        (d.L2(weight_decay=0.1), d.L2(weight_decay=0.2), "weight_decay"),
+    ],
+)
+def test_no_part_silently_undoes_what_another_sets(one, other, field):
+    for parts in ((one, other), (other, one)):
+        with pytest.raises(UserError, match=field):
+            Composition(parts)
+
+
+def test_parts_that_set_different_fields_go_together():
+    both = Composition((d.OwnRecipe(lr=0.2, batch_size=32), d.ShortTraining(epochs=3.0)))
+    recipe = both.adapt(Recipe(sampling_rate=0.5))
+    assert (recipe.lr, recipe.batch_size, recipe.epochs) == (0.2, 32, 3.0)
+    assert recipe.sampling_rate is None

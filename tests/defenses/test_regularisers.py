@@ -22,6 +22,8 @@ from dpbench.defenses import (
     LabelSmoothing,
     Mixup,
     MixupMmd,
+    OwnRecipe,
+    ShortTraining,
 )
 from dpbench.defenses.mixup_mmd import squared_mmd
 from dpbench.errors import UserError
@@ -29,6 +31,7 @@ from dpbench.grid.spec import expand_attacks
 from dpbench.models import CNN, MLP, Softmax
 from dpbench.testing import check_defense
 from dpbench.training.recipe import Recipe, Sampling
+from dpbench.training.schedule import learning_rates
 from dpbench.training.shifts import random_shifts
 from dpbench.training.task import Setting, Step, TrainingData
 
@@ -45,6 +48,8 @@ ALL = [
     MixupMmd(),
     EarlyStopping(patience=2),
     EarlyStopping(accuracy=0.5),
+    ShortTraining(epochs=12.0),
+    OwnRecipe(epochs=60.0, lr=0.1, batch_size=32),
 ]
 
 
@@ -240,3 +245,25 @@ def test_early_stopping_on_members_drops_a_claim():
         assert (both.mechanism(sampling).claim is not None) == kept
     with pytest.raises(UserError, match="exactly one"):
         EarlyStopping(patience=3, accuracy=0.5).adapt(Recipe())
+
+
+def test_short_training_is_a_whole_schedule_and_never_a_longer_one():
+    recipe = Recipe(epochs=40.0)
+    short = ShortTraining(epochs=12.0).adapt(recipe)
+    assert short == Recipe(epochs=12.0)
+    stopped = EarlyStopping(epochs=12.0).adapt(recipe)
+    assert (stopped.epochs, stopped.stop_epoch) == (40.0, 12.0)
+    # The last steps of the one are annealed, those of the other are not.
+    few, many = (one.sampling(2500.0) for one in (short, stopped))
+    assert learning_rates(short, few)[-1] < 0.01 * recipe.lr
+    assert learning_rates(stopped, many)[few.steps - 1] > 0.5 * recipe.lr
+    for epochs in (40.0, 41.0):
+        with pytest.raises(UserError, match="not shorter"):
+            ShortTraining(epochs=epochs).adapt(recipe)
+
+
+def test_a_recipe_of_its_own_changes_what_it_names_or_is_refused():
+    assert OwnRecipe(epochs=60.0).adapt(Recipe()) == Recipe(epochs=60.0)
+    assert OwnRecipe(averaging=0.0, momentum=0.0).adapt(Recipe(averaging=0.5)).averaging == 0.0
+    with pytest.raises(UserError, match="changes nothing"):
+        OwnRecipe().adapt(Recipe())
