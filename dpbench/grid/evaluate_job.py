@@ -125,4 +125,8 @@ def evaluation(
         rng=rng_for(context.grid.seed, "bootstrap"),
         models=models,
     )
-    return {**result.row(), "notes": list(result.notes)}
+    return {
+        **result.row(),
+        "evidence": result.evidence.to_json(),
+        "notes": list(result.notes),
+    }

@@ -32,6 +32,7 @@ from dpbench.metrics.roc import (
     tpr_at,
 )
 from dpbench.metrics.thresholds import decide, fold_curves
+from dpbench.metrics.violation import Evidence, moments
 
 FPRS = (0.01, 0.001)
 
@@ -54,6 +55,7 @@ class Evaluation:
         realised_example_fpr_0_01: The FPR at those thresholds, lower where few scores differ.
         advantage_top_0_01: Advantage on the most exposed 1 % of the examples, chosen on other
             models.
+        evidence: What a test of the cell's claim uses (`violation`).
         notes: What a reader of the row must know.
     """
 
@@ -67,6 +69,7 @@ class Evaluation:
     tpr_at_example_fpr_0_01: Interval
     realised_example_fpr_0_01: float
     advantage_top_0_01: Interval
+    evidence: Evidence
     notes: tuple[str, ...]
 
     def row(self) -> dict[str, float]:
@@ -137,7 +140,10 @@ def evaluate(
     comparable = not uses_other_bits and bool(np.isfinite(scores).all())
     own = rank_margins(margins(scores, members)[some], bits) if comparable else None
     ranking = rank(*source)
-    decisions = decide(scores, everyone, fold_curves(ranking, source[0].shape[1]))
+    curves = fold_curves(ranking, source[0].shape[1])
+    decisions = decide(scores, everyone, curves)
+    rates = moments(scores[some], bits, chosen, curves, FPRS)
+    del curves
     if models is not None or source[0] is not scores or source[1] is not members:
         del ranking
         ranking = rank(scores[some], bits)
@@ -152,11 +158,14 @@ def evaluate(
         reported,
         _intervals(reported, replicates, rng),
         top_advantage(decisions, members, models=chosen, rng=rng, replicates=replicates),
-        epsilon_lower(
-            reported.ranking,
-            examples=scores.shape[1],
-            delta=delta,
-            uses_other_bits=uses_other_bits,
+        Evidence(
+            rates,
+            epsilon_lower(
+                reported.ranking,
+                examples=scores.shape[1],
+                delta=delta,
+                uses_other_bits=uses_other_bits,
+            ),
         ),
     )
 
@@ -189,7 +198,7 @@ def _pooled(ranking: Ranking) -> _Pooled:
 
 
 def _evaluation(
-    reported: _Reported, intervals: list[Interval], top: Interval, limit: float
+    reported: _Reported, intervals: list[Interval], top: Interval, evidence: Evidence
 ) -> Evaluation:
     advantage, own = intervals[0], reported.own
     return Evaluation(
@@ -199,10 +208,11 @@ def _evaluation(
         tpr_at_fpr_0_01=intervals[2],
         tpr_at_fpr_0_001=intervals[3],
         precision_at_fpr_0_01=reported.pooled.precision,
-        epsilon_lower=limit,
+        epsilon_lower=evidence.guesses.epsilon,
         tpr_at_example_fpr_0_01=intervals[4],
         realised_example_fpr_0_01=math.nan if own is None else fpr_at(own[1], FPRS[0]),
         advantage_top_0_01=top,
+        evidence=evidence,
         notes=reported.pooled.notes,
     )
 
