@@ -93,12 +93,14 @@ def test_the_bound_with_delta_guesses_the_odd_examples_with_one_choice(delta):
     says = np.where(rng.random(60) < 0.9, members, ~members)
     scores = 2 * says + rng.normal(size=members.shape)
     tried, limits = (
-        np.array([
-            naive_limit(scores, members, range(half, 60, 2), one, 0.05, delta, True)
-            if round(max(one) * 600)
-            else 0.0
-            for one in naive_choices()
-        ])
+        np.array(
+            [
+                naive_limit(scores, members, range(half, 60, 2), one, 0.05, delta, True)
+                if round(max(one) * 600)
+                else 0.0
+                for one in naive_choices()
+            ]
+        )
         for half in (0, 1)
     )
     found = bound(scores, members, delta=delta)
