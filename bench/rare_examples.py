@@ -10,6 +10,7 @@ the limit on the scale of the log odds.
 import sys
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from dpbench.metrics.evaluate import FPRS
@@ -18,6 +19,8 @@ from dpbench.metrics.replicates import Bins, units
 from dpbench.metrics.roc import Bools, Floats, rank, roc_of_ranking, tpr_at
 from dpbench.seeds import rng_for
 
+Spread = NDArray[np.float64]
+
 EXPERIMENTS, REPLICATES, SIGNAL = 300, 100, 6.0
 DESIGNS = ((64, 500, 0.01), (16, 500, 0.01), (64, 1000, 0.005), (64, 500, 0.05), (64, 500, 1.0))
 
@@ -25,9 +28,8 @@ DESIGNS = ((64, 500, 0.01), (16, 500, 0.01), (64, 1000, 0.005), (64, 500, 0.05),
 def main() -> None:
     """Prints how often the truth lies above and below the limits, and mean widths."""
     experiments = int(sys.argv[1]) if len(sys.argv) > 1 else EXPERIMENTS
-    print(
-        "| models x examples | exposed | FPR | quantiles: above | below | width | now: above | below | width |"
-    )
+    print("Above and below: the truth is; quantiles, and as it is now\n")
+    print("| models x examples | exposed | FPR | above | below | width | above | below | width |")
     print("|---|---|---|---|---|---|---|---|---|")
     for models, examples, share in DESIGNS:
         found = np.array(
@@ -40,13 +42,11 @@ def main() -> None:
         )
         for place, fpr in enumerate(FPRS):
             truth = share * norm.sf(norm.isf(fpr) - signal(share)) + (1 - share) * fpr
-            cells = [
-                f"{np.mean(high < truth):.1%} | {np.mean(low > truth):.1%} | {np.mean(high - low):.4f}"
-                for low, high in np.moveaxis(found[:, place], 0, -1)
-            ]
-            print(
-                f"| {models} x {examples} | {share:g} | {fpr:g} | {' | '.join(cells)} |", flush=True
-            )
+            cells = [f"{models} x {examples}", f"{share:g}", f"{fpr:g}"]
+            for low, high in np.moveaxis(found[:, place], 0, -1):
+                cells += [f"{np.mean(high < truth):.1%}", f"{np.mean(low > truth):.1%}"]
+                cells.append(f"{np.mean(high - low):.4f}")
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def signal(share: float) -> float:
@@ -66,11 +66,11 @@ def measured(models: int, examples: int, share: float, rng: np.random.Generator)
     for place, fpr in enumerate(FPRS):
         value, pair = tpr_at(curve, fpr), [spread[place] for spread in spreads]
         low, high = value + np.quantile(np.add.outer(*pair), (0.025, 0.975))
-        rows.append([(max(0.0, low), high), crossed_interval(value, *pair)[1:]])
+        rows.append([(max(0.0, low), high), crossed_interval(value, pair[0], pair[1])[1:]])
     return np.array(rows)
 
 
-def axis_spread(bins: Bins, members: Bools, axis: int, rng: np.random.Generator) -> list[Floats]:
+def axis_spread(bins: Bins, members: Bools, axis: int, rng: np.random.Generator) -> list[Spread]:
     """Returns the deviations of the TPRs over models or over examples."""
     count = members.shape[axis]
     weights = resampling_weights(count, REPLICATES, rng)

@@ -5,7 +5,7 @@
 `halves` chooses the guesses on the even examples and guesses the odd ones, which is what is done
 where delta > 0 (here it is 1e-12). `all` is what is done without delta: every choice guesses all
 examples. Each is repeated 20 times: on new draws of the same kind, in other orders of the examples,
-and with noise of a tenth of the scores' quartile range / 1.35 added, which moves AUC by about 0.001.
+and with noise added, a tenth of the scores' quartile range / 1.35, which moves AUC by about 0.001.
 """
 
 import sys
@@ -42,9 +42,8 @@ def main() -> None:
             shadows = attack != "malt"
             _print(f"{cell}, {attack}", "order", _orders(scores, members), shadows)
             _print(f"{cell}, {attack}", "noise", _noisy(scores, members), shadows)
-    print(
-        "\n| randomised response, 24 x 100 | halves above | all above | medians |\n|---|---|---|---|"
-    )
+    print("\n| randomised response, 24 x 100 | halves above | all above | medians |")
+    print("|---|---|---|---|")
     for epsilon in (0.0, 1.2, 3.0):
         found = np.array([known(epsilon, seed) for seed in range(EXPERIMENTS)])
         above = " | ".join(f"{share:.1%}" for share in np.mean(found > epsilon, axis=0))
@@ -55,7 +54,7 @@ def _print(name: str, change: str, tables: list[tuple[Floats, Bools]], shadows: 
     found = np.array([both(scores, members, shadows) for scores, members in tables])
     columns = zip(found.mean(0), found.std(0, ddof=1), np.ptp(found, axis=0), strict=True)
     cells = " | ".join(
-        f"{mean:.2f} | {deviation:.3f} | {reach:.2f}" for mean, deviation, reach in columns
+        f"{mean:.2f} | {spread:.3f} | {reach:.2f}" for mean, spread, reach in columns
     )
     print(f"| {name} | {change} | {cells} |", flush=True)
 
