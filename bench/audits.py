@@ -137,7 +137,7 @@ def audit(row: Scored, members: Bools, clock: Clock) -> None:
             examples=EXAMPLES,
             delta=0.0 if row.event is None else DELTA,
             uses_other_bits=row.uses_other_bits,
-        )
+        ).epsilon
     # A row's confidence limits are there already when it is tested; their values do not matter.
     limits = np.array([0.1, 0.02, 0.01])
     with clock.part("violation test"):

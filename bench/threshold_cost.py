@@ -42,7 +42,7 @@ def main() -> None:
         for row in cell.rows:
             if row.attack is None or row.knowledge != "adaptive" or not row.attack.needs_shadows:
                 continue
-            one = run.evidence(cell.defense.label, row.label)
+            one = run.attack_scores(cell.defense.label, row.label)
             members = run.context.bits_of(one.scores)
             found[row.label].append(
                 [

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import UserError
+from dpbench.grid.attack_scores import AttackScores
 from dpbench.grid.best_job import BestJob
 from dpbench.grid.cell import Row
-from dpbench.grid.evidence import Evidence
 from dpbench.grid.job import Context
 from dpbench.grid.run import Run
 from dpbench.metrics.paired import Draws, Resampling, combine, resolvable
@@ -126,18 +126,18 @@ class Measurements:
             self._leaks(label, list(self._evidence(cell.rows))),
         )
 
-    def _evidence(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, Evidence]]:
+    def _evidence(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, AttackScores]]:
         """Yields label and scores of what competes for the cell's headline, of the whole cell."""
         best = next(row for row in rows if row.name == "best" and row.knowledge == "adaptive")
         assert isinstance(best.evaluate, BestJob)
         labels = {row.evaluate.key: row.label for row in rows}
         for job in best.evaluate.candidates:
             if self._context.store.has(job.key):
-                evidence = job.evidence(self._context)
+                evidence = job.attack_scores(self._context)
                 if evidence.scores.shape == self._members.shape:
                     yield labels[job.key], evidence
 
-    def _leaks(self, label: str, found: list[tuple[str, Evidence]]) -> dict[str, Leak]:
+    def _leaks(self, label: str, found: list[tuple[str, AttackScores]]) -> dict[str, Leak]:
         if not found:
             raise UserError(
                 f"{label}: no attack has a result on the whole {self._track} track",
@@ -165,7 +165,7 @@ class Measurements:
             if all(resolvable(metric, self._members[fold]) for fold in folds)
         }
 
-    def _draws(self, metric: str, evidence: Evidence, fold: NDArray[np.int64]) -> Draws:
+    def _draws(self, metric: str, evidence: AttackScores, fold: NDArray[np.int64]) -> Draws:
         return self._resampling.metric(
             metric, evidence.scores, self._members, fold, evidence.source
         )

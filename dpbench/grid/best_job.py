@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dpbench.grid.attack_scores import REPORT, SELECT, AttackScores, evaluation
 from dpbench.grid.ensemble_job import EnsembleJob
 from dpbench.grid.evaluate_job import EvaluateJob
-from dpbench.grid.evidence import REPORT, SELECT, Evidence, evaluation
 from dpbench.grid.job import Context, Job, Output
 from dpbench.metrics.paired import PAIRED, Resampling, combine, resolvable, standard_error
 from dpbench.metrics.strength import chosen_by, fold, strongest
@@ -55,7 +55,7 @@ class BestJob(Job):
         """Returns the number of the strongest candidate by metric."""
         store, size = context.store, context.challenge_members.shape
         finished = [number for number, job in enumerate(self.candidates) if store.has(job.key)]
-        evidence = {number: self.candidates[number].evidence(context) for number in finished}
+        evidence = {number: self.candidates[number].attack_scores(context) for number in finished}
         whole = [number for number in finished if evidence[number].scores.shape == size]
         found = {
             number: store.record(self.candidates[number].key)["strengths"]
@@ -68,7 +68,9 @@ class BestJob(Job):
                     winners[metric] = number
         return winners
 
-    def _beats(self, context: Context, metric: str, part: Evidence, other: Evidence) -> bool:
+    def _beats(
+        self, context: Context, metric: str, part: AttackScores, other: AttackScores
+    ) -> bool:
         """Tells whether an attack on part of a cell is stronger there than another attack."""
         models, points = np.minimum(part.scores.shape, other.scores.shape)
         members = context.challenge_members[SELECT:models:2, :points]
@@ -90,7 +92,7 @@ class BestJob(Job):
 
     def _reported(self, context: Context, number: int) -> dict[str, Any]:
         """Returns a candidate's numbers on the models that report."""
-        evidence = self.candidates[number].evidence(context)
+        evidence = self.candidates[number].attack_scores(context)
         row = evaluation(context, evidence, delta=self.delta, models=fold(evidence.scores, REPORT))
         models, points = evidence.scores.shape
         if (models, points) != context.challenge_members.shape:

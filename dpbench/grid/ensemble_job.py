@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from dpbench.attacks import NotApplicable
 from dpbench.attacks.ensemble import at_quantiles, combination, quantiles_of
+from dpbench.grid.attack_scores import AttackScores, evaluation, selection_strengths
 from dpbench.grid.evaluate_job import EvaluateJob
-from dpbench.grid.evidence import Evidence, evaluation, selection_strengths
 from dpbench.grid.job import Context, Job, Output
 
 Floats = NDArray[np.floating]
@@ -58,7 +58,7 @@ class EnsembleJob(Job):
         """Returns the combination's numbers, and which rows it combines."""
         size = context.challenge_members.shape
         found = {
-            row: job.evidence(context)
+            row: job.attack_scores(context)
             for row, job in enumerate(self.candidates)
             if context.store.has(job.key)
         }
@@ -83,15 +83,15 @@ class EnsembleJob(Job):
             arrays,
         )
 
-    def evidence(self, context: Context) -> Evidence:
+    def attack_scores(self, context: Context) -> AttackScores:
         """Returns the combination's scores."""
         arrays = {name: context.store.array(self.key, name) for name in _ARRAYS}
         return self._evidence(arrays, [])
 
-    def _evidence(self, arrays: dict[str, Floats], several: list[Evidence]) -> Evidence:
+    def _evidence(self, arrays: dict[str, Floats], several: list[AttackScores]) -> AttackScores:
         notes = dict.fromkeys(note for one in several for note in one.notes)
         uses_other_bits = any(job.uses_other_bits for job in self.candidates)
-        return Evidence(
+        return AttackScores(
             arrays["scores"], arrays["selection"], arrays["source"], uses_other_bits, tuple(notes)
         )
 
@@ -102,7 +102,7 @@ def _teach(scores: list[Floats], members: NDArray[np.bool_]) -> _Taught:
     return _Taught(quantiles, combination(np.stack(normal), members))
 
 
-def _combined(several: list[Evidence], taught: list[_Taught]) -> dict[str, Floats]:
+def _combined(several: list[AttackScores], taught: list[_Taught]) -> dict[str, Floats]:
     """Returns the combinations of targets', selecting and known models' scores."""
     same = all(one.selection is one.source for one in several)
     names = ("scores", "source") if same else _ARRAYS

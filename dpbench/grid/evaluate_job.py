@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpbench.attacks import NotApplicable
-from dpbench.grid.evidence import Evidence, evaluation, selection_strengths
+from dpbench.grid.attack_scores import AttackScores, evaluation, selection_strengths
 from dpbench.grid.job import Context, Job, Output
 
 _NOT_APART = "too few models in each half: thresholds were chosen with the targets' own bits"
@@ -36,13 +36,13 @@ class EvaluateJob(Job):
 
     def run(self, context: Context) -> Output:
         """Returns a row's numbers, and how strong the attack is on the models that select."""
-        evidence = self.evidence(context)
+        evidence = self.attack_scores(context)
         if np.ptp(evidence.scores) == 0 and np.ptp(evidence.source) == 0:
             raise NotApplicable("every score is equal: the attack decided nothing")
         row = evaluation(context, evidence, delta=self.delta)
         return Output(row | {"strengths": selection_strengths(context, evidence, delta=self.delta)})
 
-    def evidence(self, context: Context) -> Evidence:
+    def attack_scores(self, context: Context) -> AttackScores:
         """Returns the attack's scores."""
         found = {
             key: context.store.array(key, "scores")
@@ -51,7 +51,7 @@ class EvaluateJob(Job):
         whole = found[self.scores]
         # Folds of few models have no scores of their own: then all models calibrate.
         apart = all(scores.size for scores in found.values())
-        return Evidence(
+        return AttackScores(
             whole,
             found[self.selection] if found[self.selection].size else whole,
             found[self.source] if found[self.source].size else whole,

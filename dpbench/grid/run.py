@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from dpbench import privacy
 from dpbench.errors import UserError, suggest
+from dpbench.grid.attack_scores import AttackScores
 from dpbench.grid.best_job import BestJob
 from dpbench.grid.cell import Cell, Plan
-from dpbench.grid.evidence import Evidence
 from dpbench.grid.job import Context
 from dpbench.grid.keys import key_of
 from dpbench.grid.plan import make_plan
@@ -132,10 +132,10 @@ class Run:
         Raises:
             UserError: There is no such row or track, or it has no scores.
         """
-        found = self.evidence(cell, attack, knowledge, params, track=track)
+        found = self.attack_scores(cell, attack, knowledge, params, track=track)
         return found.scores, self.context.on(track).bits_of(found.scores)
 
-    def evidence(
+    def attack_scores(
         self,
         cell: str,
         attack: str,
@@ -143,7 +143,7 @@ class Run:
         params: str | None = None,
         *,
         track: str = AVERAGE,
-    ) -> Evidence:
+    ) -> AttackScores:
         """Returns an attack's scores, with those on which thresholds are chosen.
 
         `best` is the winner by advantage. Arguments and errors are those of `scores`.
@@ -164,7 +164,7 @@ class Run:
                 assert not isinstance(row.evaluate, BestJob)
                 for parent in row.evaluate.parents if row.scores else ():
                     self._require(parent, f"{attack} on {cell}")
-                return row.evaluate.evidence(self.context.on(track))
+                return row.evaluate.attack_scores(self.context.on(track))
         raise _unknown("attack", attack, [a.name for a in self.context.grid.attacks])
 
     def calibrated_precision(
@@ -193,7 +193,7 @@ class Run:
         """
         if not 0.5 < precision <= 1:
             raise UserError(f"precision: {precision}", allowed="above 0.5 and at most 1")
-        found = self.evidence(cell, attack, knowledge, params, track=track)
+        found = self.attack_scores(cell, attack, knowledge, params, track=track)
         return calibrated_precision(
             found.scores,
             self.context.on(track).bits_of(found.scores),

@@ -18,6 +18,8 @@ from dpbench.grid.job import Context, Job
 from dpbench.grid.replace import replace_file
 from dpbench.grid.spec import expand_attacks
 from dpbench.metrics import accuracy_interval
+from dpbench.metrics.evaluate import FPRS
+from dpbench.metrics.violation import Allowed, RowEvidence, blamed
 
 CELL_COLUMNS = (
     "cell", "dataset", "model", "defense", "params", "n_models", "n_pool", "train_accuracy",
@@ -77,10 +79,12 @@ class Tables:
         rows = []
         for cell in self._plan.cells:
             twins = cell.canary.rows if cell.canary else [None] * len(cell.rows)
+            guilty = self._guilty(cell)
+            twin_guilty = self._guilty(cell.canary) if cell.canary else {}
             for row, twin in zip(cell.rows, twins, strict=True):
-                rows.append(self._row(cell, row))
+                rows.append(self._row(cell, row, guilty))
                 if cell.canary and twin:
-                    canary = self._row(cell.canary, twin)
+                    canary = self._row(cell.canary, twin, twin_guilty)
                     canary["attack"] = canary.get("label")
                     rows[-1] |= _prefixed(canary)
         return pd.DataFrame(rows, columns=list(ATTACK_COLUMNS))
@@ -139,19 +143,31 @@ class Tables:
             "test_accuracy_high": interval.high,
         }
 
-    def _row(self, cell: Cell, row: Row) -> dict[str, Any]:
+    def _guilty(self, cell: Cell) -> dict[str, bool]:
+        """Returns which finished rows prove that a claim is broken, by the keys of their jobs."""
+        if not cell.claims:
+            return {}
+        # The best row repeats its winners' numbers on half of the models: it is no evidence of its own.
+        rows = {row.evaluate.key for row in cell.rows if row.name != "best"}
+        keys = sorted(rows & self._board.finished)
+        evidence = [RowEvidence.from_json(self._record(key)["evidence"]) for key in keys]
+        return dict(zip(keys, blamed(evidence, _allowed(cell)), strict=True)) if keys else {}
+
+    def _row(self, cell: Cell, row: Row, guilty: dict[str, bool]) -> dict[str, Any]:
         status, reason = self._status(row.evaluate)
         result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
         shown = row
         if status == "done":
             record = self._record(row.evaluate.key)
             result |= {name: value for name, value in record.items() if name in _ATTACK_COLUMNS}
+            result["violates_bound"] = guilty.get(row.evaluate.key, False)
             if row.name == "best":
                 won = {of: cell.candidate(row, number) for of, number in record["winners"].items()}
                 shown = won["advantage"]
                 winners = {of: one.label for of, one in won.items()}
                 result["winners"] = json.dumps(winners, sort_keys=True)
-            result["violates_bound"] = _violates(cell, record)
+                blamed_winners = [guilty.get(one.evaluate.key, False) for one in won.values()]
+                result["violates_bound"] = any(blamed_winners)
             reason = "; ".join(record["notes"])
         result |= self._of_attacks(cell, row.name, shown)
         return result | {"attack": row.name, "status": status, "reason": reason}
@@ -254,23 +270,17 @@ def _bounds(epsilon: float, delta: float) -> dict[str, float]:
     }
 
 
-def _violates(cell: Cell, record: dict[str, Any]) -> bool:
-    """Whether a lower confidence limit lies above what the mechanism allows: a bug somewhere.
-
-    The limits are those of the advantage, of the TPR at two FPRs and of epsilon.
-    """
-    if not cell.claims:
-        return False
+def _allowed(cell: Cell) -> Allowed:
+    """Returns what a cell's claim allows at the prices of `violation`."""
     assert cell.mechanism is not None
-    claim = cell.mechanism.claim
-    if record["advantage_low"] > privacy.advantage(claim):
-        return True
-    if record["epsilon_lower"] > privacy.epsilon(claim, cell.mechanism.delta):
-        return True
-    rates = np.array([0.01, 0.001])
-    allowed = privacy.trade_off(claim, rates, "remove")
-    lows = np.array([record[f"tpr_at_fpr_{rate:g}_low"] for rate in rates], dtype=float)
-    return bool((lows > allowed).any())
+    claim, delta = cell.mechanism.claim, cell.mechanism.delta
+    # The slope of the curve at an FPR is the price at which that FPR is the best one; the gain at
+    # a price is the delta of its logarithm, and holds at any price.
+    ends = np.outer(FPRS, (0.99, 1.01))
+    rise = np.diff(privacy.trade_off(claim, ends, "remove"), axis=1) / np.diff(ends, axis=1)
+    prices = (1.0, *np.maximum(rise[:, 0], 1.0).tolist())
+    gains = tuple(privacy.delta(claim, math.log(price)) for price in prices)
+    return Allowed(prices, gains, privacy.epsilon(claim, delta), delta)
 
 
 def _dropped(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy on the test set, with an interval for new models and new test examples."""
+"""Accuracy on the test set, with an interval for new models of the pool and new test examples."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ def accuracy_interval(correct: NDArray[np.bool_]) -> Interval:
 
     Models and examples are crossed, and the variance of the mean is at most
     var(models' means) / M + var(examples' means) / n. With one model it covers new examples alone.
+    The models are trained on halves of one pool, and the interval holds for that pool: models of
+    another pool have another mean accuracy, which it covers less often.
 
     Args:
         correct: `(M, n)` whether model m is right on example i.

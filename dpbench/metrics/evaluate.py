@@ -36,6 +36,7 @@ from dpbench.metrics.roc import (
 from dpbench.metrics.shadow_rates import ShadowRates, shadow_counts, shadow_rates
 from dpbench.metrics.strength import FPRS as FPRS
 from dpbench.metrics.thresholds import Called, best_decisions, decide, fold_curves
+from dpbench.metrics.violation import RowEvidence, moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Evaluation:
         realised_example_fpr_0_01: The FPR at those thresholds, lower where few scores differ.
         advantage_top_0_01: Advantage on the most exposed 1 % of the examples, chosen on other
             models.
+        evidence: What a test of the cell's claim uses (`violation`).
         notes: What a reader of the row must know.
     """
 
@@ -73,6 +75,7 @@ class Evaluation:
     tpr_at_example_fpr_0_01: Interval
     realised_example_fpr_0_01: float
     advantage_top_0_01: Interval
+    evidence: RowEvidence
     notes: tuple[str, ...]
 
     def row(self) -> dict[str, float]:
@@ -171,11 +174,14 @@ def evaluate(
             rng=rng,
             replicates=replicates,
         ),
-        epsilon_lower(
-            reported.ranking,
-            examples=scores.shape[1],
-            delta=delta,
-            uses_other_bits=uses_other_bits,
+        RowEvidence(
+            moments(scores[some], bits, chosen, curves, FPRS),
+            epsilon_lower(
+                reported.ranking,
+                examples=scores.shape[1],
+                delta=delta,
+                uses_other_bits=uses_other_bits,
+            ),
         ),
     )
 
@@ -231,7 +237,7 @@ def _guessed(curve: Roc, fpr: float) -> str:
 
 
 def _evaluation(
-    reported: _Reported, intervals: list[Interval], top: Interval, limit: float
+    reported: _Reported, intervals: list[Interval], top: Interval, evidence: RowEvidence
 ) -> Evaluation:
     advantage, own = intervals[0], reported.own
     return Evaluation(
@@ -245,10 +251,11 @@ def _evaluation(
             shadow_rates(fpr, counts, reported.members, interval)
             for fpr, counts, interval in zip(FPRS, reported.shadow, intervals[5:], strict=True)
         ),
-        epsilon_lower=limit,
+        epsilon_lower=evidence.guesses.epsilon,
         tpr_at_example_fpr_0_01=intervals[4],
         realised_example_fpr_0_01=math.nan if own is None else fpr_at(own[1], FPRS[0]),
         advantage_top_0_01=top,
+        evidence=evidence,
         notes=reported.pooled.notes,
     )
 

@@ -12,14 +12,20 @@ their deviations from the estimate are added as independent: the variance is the
 plus that of examples. The noise particular to one (model, example) pair is in both, so the interval
 errs on the wide side, by at most sqrt(2) and only where neither models nor examples matter.
 Thresholds are held fixed. With attacks that use the other models as shadows, the models' scores
-share those shadows, and the interval covers new targets under like shadows.
+share those shadows, and the interval covers new targets under like shadows. All models are trained
+on halves of one pool: an interval covers new models of that pool and new audited examples like its
+own, not models trained on another pool.
+
+A rate near 0 that hangs on few examples is skewed: samples without the exposed ones have both a low
+rate and little spread. So the limit on the side away from the nearer end is at least the one on
+the scale of the log odds, with the same standard error.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 TAIL = 0.025
 
@@ -83,10 +89,13 @@ def crossed_interval(
         lowest: Smallest value the quantity can take.
         highest: Largest value the quantity can take.
     """
-    sums = np.add.outer(models, examples)
-    low, high = np.quantile(sums, (TAIL, 1 - TAIL))
+    low, high = value + np.quantile(np.add.outer(models, examples), (TAIL, 1 - TAIL))
+    if (lowest, highest) == (0.0, 1.0) and 0 < value < 1:
+        odds = ndtri(1 - TAIL) * np.sqrt(models.var() + examples.var()) / (value * (1 - value))
+        low = min(low, expit(logit(value) - odds))
+        high = max(high, expit(logit(value) + odds))
     return Interval(
         value,
-        float(np.clip(value + min(low, 0.0), lowest, highest)),
-        float(np.clip(value + max(high, 0.0), lowest, highest)),
+        float(np.clip(min(low, value), lowest, highest)),
+        float(np.clip(max(high, value), lowest, highest)),
     )

@@ -7,7 +7,7 @@ from scipy.special import betainc, betaincinv, expit, logit
 Limits = NDArray[np.float64]
 
 ERROR = 0.05
-"""Probability that a limit lies above epsilon."""
+"""Probability that a limit lies above epsilon, unless another is asked for."""
 
 ROUNDS = 9
 """Enough to find a limit to 1e-8 of it."""
@@ -22,9 +22,10 @@ def one_run_limits(
     correct: ArrayLike,
     *,
     delta: float = 0.0,
+    error: float = ERROR,
     rounds: int = ROUNDS,
 ) -> Limits:
-    """Returns 95 % lower limits of epsilon from right guesses. Steinke et al. 2023, Theorem 5.2.
+    """Returns lower limits of epsilon from right guesses. Steinke et al. 2023, Theorem 5.2.
 
     `dpbench.privacy.epsilon_one_run`, with the binomial tail continued between whole numbers (the
     incomplete beta function), as effective numbers of guesses are not whole (Korn & Graubard 1998).
@@ -34,6 +35,7 @@ def one_run_limits(
         guesses: How many of them were guessed.
         correct: How many guesses were right.
         delta: The delta at which epsilon is bounded.
+        error: Probability that a limit lies above epsilon.
         rounds: The limit is rounded down to 8^-rounds of the limit at delta 0.
     """
     total, made, hits = np.broadcast_arrays(
@@ -41,8 +43,8 @@ def one_run_limits(
     )
     some = hits > 0
     made, hits = np.where(some, made, 1.0), np.where(some, hits, 1.0)
-    # Without delta: the rate at which that many right guesses have probability 5 %.
-    rate = np.minimum(betaincinv(hits, made - hits + 1, ERROR), 1 - np.finfo(float).eps)
+    # Without delta: the rate at which that many right guesses have that probability.
+    rate = np.minimum(betaincinv(hits, made - hits + 1, error), 1 - np.finfo(float).eps)
     high: Limits = np.where(some, np.maximum(0.0, logit(rate)), 0.0)
     if delta == 0:
         return high
@@ -50,7 +52,7 @@ def one_run_limits(
     low, high = np.zeros_like(total), high[..., None]
     for _ in range(rounds):
         inner = low + (high - low) * _EDGES
-        below = p_values(inner, total, made, hits, delta=delta) < ERROR
+        below = p_values(inner, total, made, hits, delta=delta) < error
         edges = np.concatenate([low, inner, high], axis=-1)
         part = np.count_nonzero(below, axis=-1, keepdims=True)
         low, high = (np.take_along_axis(edges, part + end, axis=-1) for end in (0, 1))

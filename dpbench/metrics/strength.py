@@ -86,8 +86,10 @@ def strengths(
         "advantage": lambda: float(decisions[members].mean() - decisions[~members].mean()),
         "auc": lambda: auc(curve),
         **{f"tpr_at_fpr_{fpr:g}": partial(tpr_at, curve, fpr) for fpr in FPRS},
-        "epsilon_lower": lambda: epsilon_lower(
-            ranking, examples=examples, delta=delta, uses_other_bits=uses_other_bits
+        "epsilon_lower": lambda: (
+            epsilon_lower(
+                ranking, examples=examples, delta=delta, uses_other_bits=uses_other_bits
+            ).epsilon
         ),
         "tpr_at_example_fpr_0.01": lambda: _own_tpr(scores, members, uses_other_bits),
         "advantage_top_0.01": lambda: _top(decisions, members),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from dpbench.errors import UserError
-from dpbench.grid.evidence import Evidence
+from dpbench.grid.attack_scores import AttackScores
 from dpbench.grid.run import Run
 from dpbench.metrics import Interval
 from dpbench.metrics.paired import Draws, Resampling, combine, interval
@@ -96,9 +96,9 @@ class Numbers:
             return Draws(value, value)
         return resampling.accuracy(context.correct(cell.observe.key)[:models])
 
-    def _evidence(self, measure: Measure) -> Evidence:
+    def _evidence(self, measure: Measure) -> AttackScores:
         if measure.attack is None:
             raise UserError(f"{measure.metric} of {measure.cell}: which attack?")
-        return self._run.evidence(
+        return self._run.attack_scores(
             measure.cell, measure.attack, measure.knowledge, track=measure.track
         )

@@ -50,7 +50,7 @@ def row(run, cell, attack, knowledge="adaptive"):
 
 def test_every_models_score_is_combined_by_what_the_other_half_taught(run):
     scores, members = run.scores("none", "ensemble")
-    source = run.evidence("none", "ensemble").source
+    source = run.attack_scores("none", "ensemble").source
     again = evaluate(scores, members, rng=rng_for(0, "bootstrap"), source_scores=source)
     found = row(run, "none", "ensemble")
     assert found["auc"] == pytest.approx(again.auc.value)

@@ -16,7 +16,7 @@ Floats = NDArray[np.floating]
 SELECT, REPORT = 0, 1
 
 
-class Evidence(NamedTuple):
+class AttackScores(NamedTuple):
     """An attack's scores, `(m, k)` each, of the first models and points of a cell.
 
     The last two use the shadows of each model's own fold (even or odd) alone, so that what one fold
@@ -38,38 +38,46 @@ class Evidence(NamedTuple):
 
 
 def evaluation(
-    context: Context, evidence: Evidence, *, delta: float, models: NDArray[np.int64] | None = None
+    context: Context,
+    found: AttackScores,
+    *,
+    delta: float,
+    models: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Returns the numbers of a row, on some models or on all.
 
     Args:
         context: The run.
-        evidence: The scores.
+        found: The scores.
         delta: Delta of the cell's claim.
         models: Numbers of the models to report.
     """
-    members = context.bits_of(evidence.scores)
+    members = context.bits_of(found.scores)
     result = evaluate(
-        evidence.scores,
+        found.scores,
         members,
-        source_scores=evidence.source,
+        source_scores=found.source,
         source_members=members,
         delta=delta,
-        uses_other_bits=evidence.uses_other_bits,
+        uses_other_bits=found.uses_other_bits,
         rng=rng_for(context.grid.seed, "bootstrap"),
         models=models,
     )
-    return {**result.row(), "notes": [*evidence.notes, *result.notes]}
+    return {
+        **result.row(),
+        "evidence": result.evidence.to_json(),
+        "notes": [*found.notes, *result.notes],
+    }
 
 
-def selection_strengths(context: Context, evidence: Evidence, *, delta: float) -> dict[str, float]:
+def selection_strengths(context: Context, found: AttackScores, *, delta: float) -> dict[str, float]:
     """Returns how strong an attack is, by metric, on the models that select."""
     some = np.s_[SELECT::2]
-    same = evidence.source is evidence.selection
+    same = found.source is found.selection
     return strengths(
-        evidence.selection[some],
-        context.bits_of(evidence.selection)[some],
-        source=None if same else evidence.source[some],
+        found.selection[some],
+        context.bits_of(found.selection)[some],
+        source=None if same else found.source[some],
         delta=delta,
-        uses_other_bits=evidence.uses_other_bits,
+        uses_other_bits=found.uses_other_bits,
     )
