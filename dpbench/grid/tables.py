@@ -147,7 +147,7 @@ class Tables:
         """Returns which finished rows prove that a claim is broken, by the keys of their jobs."""
         if not cell.claims:
             return {}
-        # The best row repeats its winners' numbers on half of the models: it is no evidence of its own.
+        # The best row repeats numbers of its winners: it is no evidence of its own.
         rows = {row.evaluate.key for row in cell.rows if row.name != "best"}
         keys = sorted(rows & self._board.finished)
         evidence = [RowEvidence.from_json(self._record(key)["evidence"]) for key in keys]
