@@ -1,5 +1,6 @@
 """What a plan is made of: cells, the rows of their attacks, and all jobs behind them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,3 +88,14 @@ class Plan(NamedTuple):
 
     cells: tuple[Cell, ...]
     jobs: dict[str, Job]
+
+
+def ordered(jobs: Iterable[Job]) -> dict[str, Job]:
+    """Returns jobs, parents first; trainings lead, dearest first, so that cores stay busy."""
+    rank = {"train": 0, "guard": 1, "observe": 2, "distil": 3, "attack": 4, "evaluate": 5}
+    # Ensembles combine rows, and the best attack is chosen from rows and ensembles.
+    last = {EnsembleJob: 1, BestJob: 2}
+    in_order = sorted(
+        jobs, key=lambda job: (rank[job.kind], last.get(type(job), 0), -job.seconds, job.key)
+    )
+    return {job.key: job for job in in_order}

@@ -12,7 +12,7 @@ from dpbench.defenses import Composition
 from dpbench.grid.attack_job import AttackJob, Observed
 from dpbench.grid.best_job import BestJob
 from dpbench.grid.candidates import comparable
-from dpbench.grid.cell import Cell, Plan, Row
+from dpbench.grid.cell import Cell, Plan, Row, ordered
 from dpbench.grid.distil_job import DistilJob, student_recipe
 from dpbench.grid.ensemble_job import EnsembleJob
 from dpbench.grid.evaluate_job import EvaluateJob
@@ -62,7 +62,7 @@ def make_plan(context: Context) -> Plan:
     cells, *others = [_track(planner) for planner in planners]
     for canary in others:
         cells = [replace(cell, canary=twin) for cell, twin in zip(cells, canary, strict=True)]
-    return Plan(tuple(cells), _ordered([job for made in planners for job in made.jobs.values()]))
+    return Plan(tuple(cells), ordered([job for made in planners for job in made.jobs.values()]))
 
 
 def _track(planner: "_Planner") -> list[Cell]:
@@ -76,37 +76,13 @@ def _track(planner: "_Planner") -> list[Cell]:
         (
             seen
             for seen, draft in zip(observed, drafts, strict=True)
-            if _is_undefended(draft.defense)
+            if draft.defense.name == "none"
         ),
         None,
     )
     return [
         planner.cell(draft, seen, undefended) for draft, seen in zip(drafts, observed, strict=True)
     ]
-
-
-def _ordered(jobs: Iterable[Job]) -> dict[str, Job]:
-    """Returns jobs, parents first; trainings lead, dearest first, so that cores stay busy."""
-    rank = {"train": 0, "guard": 1, "observe": 2, "distil": 3, "attack": 4, "evaluate": 5}
-    # Ensembles combine rows, and the best attack is chosen from rows and ensembles.
-    last = {EnsembleJob: 1, BestJob: 2}
-    in_order = sorted(
-        jobs, key=lambda job: (rank[job.kind], last.get(type(job), 0), -job.seconds, job.key)
-    )
-    return {job.key: job for job in in_order}
-
-
-def _is_undefended(defense: Composition) -> bool:
-    return defense.name == "none"
-
-
-def _in_key(mechanism: Mechanism | None) -> list[float] | None:
-    """Returns what a training depends on: a claim alone changes nothing."""
-    if mechanism is None or not mechanism.clips:
-        return None
-    copies = [mechanism.multiplicity] if mechanism.multiplicity > 1 else []
-    follows = [mechanism.quantile, mechanism.count_noise] if mechanism.quantile is not None else []
-    return [mechanism.max_grad_norm, mechanism.noise_multiplier, *copies, *follows]
 
 
 def _can_undo(attack: Attack, defense: Composition) -> bool:
@@ -141,7 +117,7 @@ class _Planner:
             "population": self.population.digest,
             "model": self.grid.model.identity(),
             "recipe": replace(recipe, stop_epoch=None).to_json(),
-            "mechanism": _in_key(mechanism),
+            "mechanism": mechanism.identity() if mechanism else None,
             "defenses": defense.training_identity(),
             "seed": self.grid.seed,
         }

@@ -140,11 +140,10 @@ def evaluate(
     )
     _require_scored(scores, members)
     _require_scored(*source)
-    everyone = np.arange(len(scores))
-    chosen = everyone if models is None else np.asarray(models, dtype=np.int64)
+    chosen = np.arange(len(scores)) if models is None else np.asarray(models, dtype=np.int64)
     # Tables of a gigabyte: a slice is none of its own, and nothing lives longer than it must.
     some = slice(None) if models is None else chosen
-    bits = members[some]
+    shown, bits = scores[some], members[some]
     if bits.all() or not bits.any():
         raise ValueError("the reported models have no members or no non-members")
     comparable = not uses_other_bits and bool(np.isfinite(scores).all())
@@ -154,36 +153,19 @@ def evaluate(
     exposed = _exposed(*source, curves)
     if models is not None or source[0] is not scores or source[1] is not members:
         del ranking
-        ranking = rank(scores[some], bits)
-    reported = _Reported(
-        ranking=ranking,
-        pooled=_pooled(ranking),
-        own=own,
-        decisions=decide(scores[some], chosen, curves),
-        members=bits,
-        shadow=shadow_counts(scores[some], bits, chosen, curves, FPRS),
+        ranking = rank(shown, bits)
+    decisions = decide(shown, chosen, curves)
+    shadow = shadow_counts(shown, bits, chosen, curves, FPRS)
+    reported = _Reported(ranking, _pooled(ranking), own, decisions, bits, shadow)
+    intervals = _intervals(reported, replicates, rng)
+    top = top_advantage(
+        decisions, bits, models=chosen, exposed=exposed, rng=rng, replicates=replicates
     )
-    return _evaluation(
-        reported,
-        _intervals(reported, replicates, rng),
-        top_advantage(
-            reported.decisions,
-            bits,
-            models=chosen,
-            exposed=exposed,
-            rng=rng,
-            replicates=replicates,
-        ),
-        RowEvidence(
-            moments(scores[some], bits, chosen, curves, FPRS),
-            epsilon_lower(
-                reported.ranking,
-                examples=scores.shape[1],
-                delta=delta,
-                uses_other_bits=uses_other_bits,
-            ),
-        ),
+    guesses = epsilon_lower(
+        ranking, examples=scores.shape[1], delta=delta, uses_other_bits=uses_other_bits
     )
+    evidence = RowEvidence(moments(shown, bits, chosen, curves, FPRS), guesses)
+    return _evaluation(reported, intervals, top, evidence)
 
 
 def _exposed(

@@ -150,6 +150,14 @@ class Mechanism:
         """Whether the engines clip every example's gradient and add noise."""
         return self.max_grad_norm < math.inf
 
+    def identity(self) -> list[float] | None:
+        """Returns what a training depends on: a claim alone changes nothing."""
+        if not self.clips:
+            return None
+        copies = [self.multiplicity] if self.multiplicity > 1 else []
+        follows = [self.quantile, self.count_noise] if self.quantile is not None else []
+        return [self.max_grad_norm, self.noise_multiplier, *copies, *follows]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
