@@ -16,7 +16,7 @@ from dpbench.grid.store import Store
 
 GRID = {
     "name": "base",
-    "population": {"dataset": "letter", "pool": 60, "test": 40, "reference": 40},
+    "population": {"dataset": "letter", "pool": 60, "test": 40, "reference": 80},
     "model": {"name": "softmax"},
     "recipe": {"epochs": 2, "batch_size": 16, "lr": 0.1},
     "models": 4,
