@@ -11,7 +11,7 @@ from dpbench.grid.ensemble_job import EnsembleJob
 from dpbench.grid.evaluate_job import EvaluateJob
 from dpbench.grid.job import Context, Job, Output
 from dpbench.metrics.paired import PAIRED, Resampling, combine, resolvable, standard_error
-from dpbench.metrics.strength import chosen_by, fold, strongest
+from dpbench.metrics.strength import FPRS, chosen_by, fold, strongest
 from dpbench.seeds import rng_for
 
 _REPLICATES = 200
@@ -46,10 +46,13 @@ class BestJob(Job):
             for name in first
             if (metric := chosen_by(name)) is not None
         }
-        notes = [
-            note for number in dict.fromkeys(winners.values()) for note in rows[number]["notes"]
-        ]
-        return Output(row | {"notes": list(dict.fromkeys(notes)), "winners": winners})
+        notes = dict.fromkeys(
+            note
+            for metric, number in winners.items()
+            for note in rows[number]["notes"]
+            if _concerns(note, metric)
+        )
+        return Output(row | {"notes": list(notes), "winners": winners})
 
     def _winners(self, context: Context) -> dict[str, int]:
         """Returns the number of the strongest candidate by metric."""
@@ -96,5 +99,12 @@ class BestJob(Job):
         row = evaluation(context, evidence, delta=self.delta, models=fold(evidence.scores, REPORT))
         models, points = evidence.scores.shape
         if (models, points) != context.challenge_members.shape:
-            row["notes"].append(f"won on part of the cell: {models} models and {points} points")
+            name = self.candidates[number].label.removeprefix("evaluate ")
+            row["notes"].append(f"{name}: won on {models} models and {points} points of the cell")
         return row
+
+
+def _concerns(note: str, metric: str) -> bool:
+    """Tells whether a winner's note is about the metric that it won."""
+    rates = [fpr for fpr in FPRS if f"FPR {fpr:g} " in note]
+    return not rates or metric in (f"tpr_at_fpr_{fpr:g}" for fpr in rates)

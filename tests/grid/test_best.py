@@ -60,17 +60,17 @@ class Cell:
         )
         return self
 
-    def _together(self, name, jobs):
+    def together(self, name, jobs):
         facts = {"key": name, "label": name, "parents": (), "seconds": 1.0, "delta": 0.0}
         return facts | {"candidates": tuple(jobs)}
 
     def best(self):
         jobs = list(self.jobs)
-        ensemble = EnsembleJob(**self._together("ensemble", jobs))
+        ensemble = EnsembleJob(**self.together("ensemble", jobs))
         with contextlib.suppress(NotApplicable):
             self.keep(ensemble)
         jobs.append(ensemble)
-        return dict(BestJob(**self._together("best", jobs)).run(self.context).record)
+        return dict(BestJob(**self.together("best", jobs)).run(self.context).record)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_an_attack_on_part_of_a_cell_wins_where_it_ran_if_it_is_stronger_there(c
     found = cell.best()
     if strong:
         assert found["winners"]["advantage"] == 1
-        assert "won on part of the cell: 8 models and 400 points" in found["notes"]
+        assert "1: won on 8 models and 400 points of the cell" in found["notes"]
         whole = reported(cell, noise(10) + 0.5 * cell.members)
         assert found["advantage_low"] > whole["advantage_high"]
         wide = found["advantage_high"] - found["advantage_low"]
@@ -214,3 +214,14 @@ def test_folds_too_small_for_an_attack_are_said_so(cell):
         "too few models in each half: thresholds were chosen with the targets' own bits"
     ]
     assert record["advantage"] > 0.2
+
+
+def test_a_winner_tells_of_ties_only_where_it_won_that_rate(cell):
+    """Labels win the advantage; scores, that at 0.1 % are no guesses, the low rates."""
+    labels = (np.random.default_rng(20).random(cell.members.shape) < 0.3 + 0.4 * cell.members) * 1.0
+    cell.attack(labels).attack(few(cell))
+    row = cell.context.store.record("evaluate0")
+    assert any("mostly guessed" in note for note in row["notes"])
+    found = BestJob(**cell.together("best", cell.jobs)).run(cell.context).record
+    assert (found["winners"]["advantage"], found["winners"]["tpr_at_fpr_0.001"]) == (0, 1)
+    assert not any("mostly guessed" in note for note in found["notes"])
