@@ -71,13 +71,15 @@ def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[R
     assumes = "models are independent, bits were independent fair coins"
     if shadows == "leave-one-out":
         assumes += "; dependence through shared shadows is measured (approximate)"
+    covers = "covers new models of the same pool and new examples like these"
     try:
         require_fair(data.members)
         bound = Row(kind="epsilon", name=ALL_MODELS, value=found.epsilon_lower, assumes=assumes)
     except UserError as error:
         bound = Row(kind="epsilon", name=ALL_MODELS, reason=str(error).partition("\n")[0])
+        covers += "; the bits are no fair coins, so scores may know them from the other models"
     named = dict(zip(NAMES, intervals, strict=True))
-    return [*_rows(named, "covers new models and new examples"), bound]
+    return [*_rows(named, covers), bound]
 
 
 def _rows(intervals: dict[str, Interval], assumes: str) -> list[Row]:
