@@ -192,6 +192,8 @@ def test_no_bound_is_given_for_balanced_bits(shadows):
     assert "exactly 8 of the 16" in rows[name].reason
     if shadows == "none":
         assert "exactly 8 of the 16" in rows["Clopper-Pearson"].reason
+    area = next(row for row in audit_rows(given, shadows=shadows) if row.name == "AUC")
+    assert "the bits are no fair coins" in area.assumes
 
 
 def test_an_option_that_does_not_fit_is_refused():
