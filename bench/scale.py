@@ -24,16 +24,17 @@ from typing import Any
 import numpy as np
 
 from dpbench.grid import runner
+from dpbench.grid.best_job import BestJob
 from dpbench.grid.board import Board
 from dpbench.grid.cell import Plan
 from dpbench.grid.document import write_document
-from dpbench.grid.evaluate_job import BestJob
 from dpbench.grid.job import Context, Job, Output
 from dpbench.grid.keys import key_of
 from dpbench.grid.plan import make_plan
 from dpbench.grid.spec import read_grid
 from dpbench.grid.store import Store
 from dpbench.grid.worker import work
+from dpbench.metrics.strength import METRICS
 
 GRID: dict[str, Any] = {
     "name": "scale",
@@ -133,7 +134,9 @@ def fill(store: Store, jobs: Mapping[str, Job], records: Mapping[tuple[str, str]
             os.symlink(source / "arrays.safetensors", folder / "arrays.safetensors")
         if isinstance(job, BestJob):
             record = json.loads((source / "record.json").read_text())
-            (folder / "record.json").write_text(json.dumps(record | {"winner": 0}))
+            (folder / "record.json").write_text(
+                json.dumps(record | {"winners": dict.fromkeys(METRICS, 0)})
+            )
         else:
             os.link(source / "record.json", folder / "record.json")
 

@@ -73,6 +73,8 @@ def _log_delta(epsilon: float, mu: float) -> float:
     if mu == math.inf:
         return 0.0
     at = mu / 2 - epsilon / mu
+    if at == -math.inf:
+        return -math.inf  # epsilon / mu is no double any more
     upper = float(log_ndtr(at))
     if at <= 0:
         # The squares in the two logarithms cancel with epsilon, exactly so on paper.

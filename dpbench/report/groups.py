@@ -16,7 +16,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "regularisation": (
         *("l1", "l2", "dropout", "augmentation", "label_smoothing", "confidence_penalty", "mixup"),
-        *("early_stopping", "short_training", "transfer", "scattering"),
+        *("early_stopping", "short_training", "recipe", "transfer", "scattering"),
     ),
 }
 """Families by what they do. Of a composition the first kind in this order counts: noise for a

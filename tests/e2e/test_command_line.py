@@ -166,7 +166,7 @@ def test_a_defense_that_diverges_fails_alone(tmp_path):
     assert again.returncode == 1
     state = dpbench_command("status", "results/tiny", cwd=tmp_path)
     assert state.returncode == 0
-    assert "1 failed, 15 blocked" in state.stdout
+    assert "1 failed, 17 blocked" in state.stdout
 
 
 def test_the_defense_of_the_readme_runs(tmp_path):
