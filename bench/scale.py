@@ -134,9 +134,8 @@ def fill(store: Store, jobs: Mapping[str, Job], records: Mapping[tuple[str, str]
             os.symlink(source / "arrays.safetensors", folder / "arrays.safetensors")
         if isinstance(job, BestJob):
             record = json.loads((source / "record.json").read_text())
-            (folder / "record.json").write_text(
-                json.dumps(record | {"winners": dict.fromkeys(METRICS, 0)})
-            )
+            record["winners"] = dict.fromkeys(METRICS, 0)
+            (folder / "record.json").write_text(json.dumps(record))
         else:
             os.link(source / "record.json", folder / "record.json")
 
