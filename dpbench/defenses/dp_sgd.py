@@ -55,8 +55,8 @@ class DpSgd(Defense):
     name: ClassVar[str] = "dp_sgd"
     reference: ClassVar[str] = "Abadi et al. 2016, Deep Learning with Differential Privacy"
     tuned: ClassVar[str] = (
-        "schedule per epsilon on public data, by 174 trials for the default grid and 32 to 74 for each "
-        "other shipped schedule (docs/tuning.md)"
+        "schedule per epsilon on public data, by 174 trials for the default grid and 32 to 74 for "
+        "each other shipped schedule (docs/tuning.md)"
     )
     # Beside a learning rate, the clipping norm changes little: what counts is their product.
     search: ClassVar = {
