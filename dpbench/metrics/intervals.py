@@ -91,6 +91,7 @@ def crossed_interval(
     """
     low, high = value + np.quantile(np.add.outer(models, examples), (TAIL, 1 - TAIL))
     if (lowest, highest) == (0.0, 1.0) and 0 < value < 1:
+        # A sample that misses the exposed examples has too low a rate and too small a spread.
         odds = ndtri(1 - TAIL) * np.sqrt(models.var() + examples.var()) / (value * (1 - value))
         low = min(low, expit(logit(value) - odds))
         high = max(high, expit(logit(value) + odds))

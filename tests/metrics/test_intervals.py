@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -114,3 +116,27 @@ def test_intervals_shrink_with_the_data_and_are_not_needlessly_wide():
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     error = np.sqrt((area * (1 - area) + 7999 * (q1 + q2 - 2 * area**2)) / 8000**2)
     assert 1.0 < (found.high - found.low) / (2 * 1.96 * error) < 1.75
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.0005, 0.2), st.integers(0, 2**32))
+def test_a_rate_has_limits_at_least_as_far_as_on_the_log_odds_scale(rate, error, seed):
+    rng = np.random.default_rng(seed)
+    models, examples = error * rng.normal(size=(2, 400))
+    found = crossed_interval(rate, models, examples)
+    spread = math.hypot(models.std(), examples.std()) / (rate * (1 - rate))
+    odds = math.log(rate / (1 - rate))
+    low, high = (1 / (1 + math.exp(-odds - sign * norm.ppf(0.975) * spread)) for sign in (-1, 1))
+    assert found.low <= low + 1e-9
+    assert found.high >= high - 1e-9
+    sums = rate + np.quantile(np.add.outer(models, examples), (0.025, 0.975))
+    assert found.low <= max(0, min(sums[0], rate)) + 1e-9
+    assert found.high >= min(1, max(sums[1], rate)) - 1e-9
+    mirrored = crossed_interval(1 - rate, -models, -examples)
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high), abs=1e-9)
+
+
+def test_other_numbers_than_rates_have_the_limits_of_the_bootstrap_alone():
+    models, examples = np.random.default_rng(0).normal(size=(2, 400)) * 0.05
+    found = crossed_interval(0.02, models, examples, lowest=-1.0)
+    expected = 0.02 + np.quantile(np.add.outer(models, examples), (0.025, 0.975))
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
