@@ -44,7 +44,7 @@ def evaluation(
     delta: float,
     models: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
-    """Returns the numbers of a row, on some models or on all.
+    """Returns the numbers of a row, on some models or on all, and how much of the cell has scores.
 
     Args:
         context: The run.
@@ -66,6 +66,7 @@ def evaluation(
     return {
         **result.row(),
         "evidence": result.evidence.to_json(),
+        "extent": list(found.scores.shape),
         "notes": [*found.notes, *result.notes],
     }
 

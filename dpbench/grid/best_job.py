@@ -56,18 +56,21 @@ class BestJob(Job):
 
     def _winners(self, context: Context) -> dict[str, int]:
         """Returns the number of the strongest candidate by metric."""
-        store, size = context.store, context.challenge_members.shape
-        finished = [number for number, job in enumerate(self.candidates) if store.has(job.key)]
-        evidence = {number: self.candidates[number].attack_scores(context) for number in finished}
-        whole = [number for number in finished if evidence[number].scores.shape == size]
-        found = {
-            number: store.record(self.candidates[number].key)["strengths"]
-            for number in whole or finished
+        store, size = context.store, list(context.challenge_members.shape)
+        records = {
+            number: store.record(job.key)
+            for number, job in enumerate(self.candidates)
+            if store.has(job.key)
         }
+        whole = [number for number, record in records.items() if record["extent"] == size]
+        found = {number: records[number]["strengths"] for number in whole or records}
         winners = strongest(found)
-        for number in sorted(set(finished) - set(found)):
+        # Scores are read two at a time: those of a thousand models are hundreds of megabytes.
+        for number in sorted(set(records) - set(found)):
+            part = self.candidates[number].attack_scores(context)
             for metric in PAIRED:
-                if self._beats(context, metric, evidence[number], evidence[winners[metric]]):
+                other = self.candidates[winners[metric]].attack_scores(context)
+                if self._beats(context, metric, part, other):
                     winners[metric] = number
         return winners
 

@@ -71,7 +71,7 @@ class EnsembleJob(Job):
             for half in (0, 1)
         ]
         arrays = _combined(several, taught)
-        evidence = self._evidence(arrays, several)
+        evidence = self._of_arrays(arrays, several)
         row = evaluation(context, evidence, delta=self.delta)
         return Output(
             row
@@ -86,9 +86,9 @@ class EnsembleJob(Job):
     def attack_scores(self, context: Context) -> AttackScores:
         """Returns the combination's scores."""
         arrays = {name: context.store.array(self.key, name) for name in _ARRAYS}
-        return self._evidence(arrays, [])
+        return self._of_arrays(arrays, [])
 
-    def _evidence(self, arrays: dict[str, Floats], several: list[AttackScores]) -> AttackScores:
+    def _of_arrays(self, arrays: dict[str, Floats], several: list[AttackScores]) -> AttackScores:
         notes = dict.fromkeys(note for one in several for note in one.notes)
         uses_other_bits = any(job.uses_other_bits for job in self.candidates)
         return AttackScores(
