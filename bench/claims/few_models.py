@@ -30,6 +30,8 @@ SIZES = (8, 16, 32, 64, 128, 256)
 POINTS = 250
 """Points whose shadow scores are tested for normality."""
 ENOUGH, SAME_TPR = 64, 0.01
+GAMMA = 2.0
+"""The main text of RMIA's paper; the released code has 1, where more points tie at the top."""
 
 
 def lines(study: Study, data: str) -> Iterator[Line]:
@@ -152,8 +154,8 @@ def few_references(view: View, data: str) -> Iterator[Line]:
     """Claim 35: both attacks offline, as with few models there is hardly a point on both sides."""
     for references in (1, 2, 4):
         size = references + 1
-        rmia = in_blocks(Rmia(mode="offline", a=0.3), view, size)
-        stricter = in_blocks(Rmia(mode="offline", a=0.3, gamma=2.0), view, size)
+        rmia = in_blocks(Rmia(mode="offline", a=0.3, gamma=GAMMA), view, size)
+        released = in_blocks(Rmia(mode="offline", a=0.3), view, size)
         lira = (
             _fixed_variance(view, size)
             if references == 1
@@ -168,14 +170,14 @@ def few_references(view: View, data: str) -> Iterator[Line]:
             f"{rmia[AUC].value:.3f} and {lira[AUC].value:.3f}, lead {lead}; {_scales(view, size)}",
             at_least(lead.interval),
         )
-        tied = rmia.scores[~rmia.members] == rmia.scores.max()
+        tied = released.scores[~released.members] == released.scores.max()
         yield Line(
             35.2,
             f"RMIA with {models}: TPR at FPR 0.1% at least that of LiRA",
             data,
-            f"{rmia[TPR01].value:.3f} and {lira[TPR01].value:.3f}, lead {low}; "
-            f"{tied.mean():.2%} of non-members tie at the top score; with γ = 2 "
-            f"{stricter[TPR01].value:.3f}",
+            f"{rmia[TPR01].value:.3f} and {lira[TPR01].value:.3f}, lead {low}; with γ = 1 "
+            f"{released[TPR01].value:.3f}, where {tied.mean():.2%} of non-members tie at the top "
+            "score",
             at_least(low.interval),
         )
 
@@ -183,7 +185,7 @@ def few_references(view: View, data: str) -> Iterator[Line]:
 def _scales(view: View, size: int) -> str:
     """Says what other values of RMIA's `a` give (an oracle's choice), and what its scale costs."""
     rivals: dict[str, Attack] = {
-        **{f"a = {a:g}": Rmia(mode="offline", a=a) for a in (0.0, 0.6, 1.0)},
+        **{f"a = {a:g}": Rmia(mode="offline", a=a, gamma=GAMMA) for a in (0.0, 0.6, 1.0)},
         "shift of p": Watson(statistic="confidence"),
         "MALT": Malt(),
     }

@@ -16,12 +16,14 @@ from bench.claims.evidence import (
     table,
     within,
 )
+from bench.claims.labels import like
 from bench.claims.runs import Study
 from dpbench.grid.run import Run
 
 FLAT, TEMPERATURE = "label_only(form=flat)", "temperature"
 LABEL_ATTACKS = ("gap", "label_lira", "noise_robustness")
 SCORE_ATTACKS = ("malt", "lira")
+CALIBRATED = ("noise_lira", "boundary_lira")
 NEAR_A_GUESS, NEVER_BELOW, RECOVERED = 0.55, 0.01, 0.002
 
 
@@ -30,6 +32,7 @@ def lines(study: Study, data: str) -> Iterator[Line]:
     run = study.variant("masks", data)
     yield labels_are_untouched(run, data)
     yield from static_and_adaptive(run, data)
+    yield calibrated_labels(run, data)
     yield monotone_masks(run, data)
 
 
@@ -77,6 +80,24 @@ def static_and_adaptive(run: Run, data: str) -> Iterator[Line]:
         data,
         f"gap {gap.value:.3f}; closest: {worst_name}, lead {leads[worst_name]}",
         all_of(*(at_least(lead.interval, -NEVER_BELOW) for lead in leads.values())),
+    )
+
+
+def calibrated_labels(run: Run, data: str) -> Line:
+    """Claim 13 for adversaries who calibrate how robust a point's label is by shadows."""
+    shown, verdicts = [], []
+    for name in CALIBRATED:
+        scored = table(run, FLAT, name)
+        gap = like(table(run, FLAT, "gap"), scored)
+        lead = difference(scored[ACCURACY], gap[ACCURACY])
+        shown.append(f"{name} {scored[ACCURACY].value:.3f}, lead {lead}")
+        verdicts.append(at_least(lead.interval))
+    return Line(
+        13.3,
+        "under a flat label-only mask, calibrated label attacks lead the gap attack",
+        data,
+        "; ".join(shown),
+        all_of(*verdicts),
     )
 
 

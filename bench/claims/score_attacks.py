@@ -86,19 +86,20 @@ def threshold_beats_gap(run: Run, data: str) -> Iterator[Line]:
 def sample_beats_global(run: Run, data: str) -> Iterator[Line]:
     """Claim 3, on trained models."""
     for cell, what in (("none", "overfitted"), (stopped(run), "stopped early")):
-        mast, malt = table(run, cell, "mast"), table(run, cell, "malt")
-        cut = table(run, cell, "mast", threshold="cut")
+        # The paper tunes its thresholds; midpoints are how Carlini et al. re-implement them.
+        tuned = table(run, cell, "mast", threshold="cut")
+        midpoint, malt = table(run, cell, "mast"), table(run, cell, "malt")
         phi = logit(run.outputs(cell), run.labels)
-        scaled = Table(_above_midpoint(phi, mast.members), mast.members)
-        lead = difference(mast[ACCURACY], malt[ACCURACY])
+        scaled = Table(_above_midpoint(phi, malt.members), malt.members)
+        lead = difference(tuned[ACCURACY], malt[ACCURACY])
         yield Line(
             3,
-            f"MAST is at least as accurate as MALT, {what}",
+            f"MAST with tuned thresholds is at least as accurate as MALT, {what}",
             data,
-            f"{mast[ACCURACY].value:.3f} and {malt[ACCURACY].value:.3f}, lead {lead}; "
-            f"AUC {mast[AUC].value:.3f} and {malt[AUC].value:.3f}; best cuts as τ: accuracy "
-            f"{cut[ACCURACY].value:.3f}, AUC {cut[AUC].value:.3f}; midpoints of φ: accuracy "
-            f"{scaled[ACCURACY].value:.3f}, AUC {scaled[AUC].value:.3f}",
+            f"{tuned[ACCURACY].value:.3f} and {malt[ACCURACY].value:.3f}, lead {lead}; "
+            f"AUC {tuned[AUC].value:.3f} and {malt[AUC].value:.3f}; midpoints as τ: accuracy "
+            f"{midpoint[ACCURACY].value:.3f}, AUC {midpoint[AUC].value:.3f}; midpoints of φ: "
+            f"accuracy {scaled[ACCURACY].value:.3f}, AUC {scaled[AUC].value:.3f}",
             at_least(lead.interval),
         )
 
