@@ -16,6 +16,7 @@ from dpbench.report.explorer import embedded, knowledge
 from dpbench.report.findings import findings
 from dpbench.report.main_table import main_numbers, main_table
 from dpbench.report.matched import matched_numbers, matched_table
+from dpbench.report.precision import precision_table
 from dpbench.report.results import Results, Tables, records
 
 HEADLINE = "utility_privacy"
@@ -33,6 +34,13 @@ MATCHED = (
     "numbers that enter, allow any course between two strengths, and forget that all cells share "
     "test examples and memberships: they are wide. dpbench compare DIR --defense NAME pairs the "
     "cells, and tells more of them apart."
+)
+PRECISION = (
+    "The other leaks of this page are the auditor's: they are read off the ROC curve of the models "
+    "that are attacked. Here the attacker sets the threshold on other models, and keeps it; so the "
+    "rate of false alarms that is found differs from the one aimed at. Of those whom the attacker "
+    "then calls members, the last columns say how many are, by the share of members among all "
+    "whom the attacker asks about."
 )
 
 
@@ -74,6 +82,7 @@ def page(results: Results, run: Tables, drawings: Sequence[Drawing]) -> str:
         explorer=_explorer(bool(first)),
         main_table=_main_table(run),
         matched=_matched(run),
+        precision=_precision(run),
         figures="\n".join(
             f"<section>\n<h2>{escape(one.title)}</h2>\n{_figure(one)}\n</section>"
             for one in drawings
@@ -121,6 +130,18 @@ def _matched(run: Tables) -> str:
         f'{_table(table, "DP-SGD at the same accuracy")}<p class="quiet">{escape(MATCHED)} '
         'Files: <a href="tables/matched.csv">matched.csv</a>, '
         '<a href="tables/matched.tex">matched.tex</a>.</p>\n</section>'
+    )
+
+
+def _precision(run: Tables) -> str:
+    """Returns how often attackers are right who set their threshold before they see a target."""
+    table = precision_table(run)
+    if table.empty:
+        return ""
+    return (
+        '<section id="precision">\n<h2>How often is an attacker right?</h2>\n'
+        f'{_table(table, "How often an attacker is right")}<p class="quiet">{escape(PRECISION)}'
+        "</p>\n</section>"
     )
 
 
