@@ -1,4 +1,4 @@
-"""The numbers under the pictures of the README are those of the tables beside the pictures."""
+"""The numbers under the pictures of the gallery are those of the tables beside the pictures."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from pages import ROOT
 
 RESULTS = ROOT / "results" / "reference"
-# Picture, the number as the README writes it, and where it comes from: cell, column, knowledge.
+# Picture, the number as the gallery writes it, and where it comes from: cell, column, knowledge.
 NUMBERS = [
     ("default/figures/advantage_epsilon", "0.037", "dp_sgd(epsilon=1)", "advantage", "adaptive"),
     (
@@ -93,7 +93,7 @@ def test_no_number_under_a_picture_is_unchecked():
 
 def _below(picture: str) -> str:
     """Returns the paragraph under the picture in the gallery."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What comes out")[2]
-    below = text.partition(f"({'results/reference/' + picture}.png)")[2]
-    assert below, f"the README shows no {picture}"
+    text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    below = text.partition(f"(../results/reference/{picture}.png)")[2]
+    assert below, f"the gallery shows no {picture}"
     return " ".join(below.strip().split("\n\n")[0].split())
