@@ -86,7 +86,7 @@ def threshold_beats_gap(run: Run, data: str) -> Iterator[Line]:
 def sample_beats_global(run: Run, data: str) -> Iterator[Line]:
     """Claim 3, on trained models."""
     for cell, what in (("none", "overfitted"), (stopped(run), "stopped early")):
-        # The paper tunes its thresholds; midpoints are how Carlini et al. re-implement them.
+        # The claim is about each point's best threshold; Carlini et al. estimate it by midpoints.
         tuned = table(run, cell, "mast", threshold="cut")
         midpoint, malt = table(run, cell, "mast"), table(run, cell, "malt")
         phi = logit(run.outputs(cell), run.labels)

@@ -19,6 +19,7 @@ from dpbench.grid.replace import replace_file
 from dpbench.grid.spec import expand_attacks
 from dpbench.metrics import accuracy_interval
 from dpbench.metrics.evaluate import FPRS
+from dpbench.metrics.shadow_rates import shadow_columns
 from dpbench.metrics.violation import Allowed, RowEvidence, blamed
 
 CELL_COLUMNS = (
@@ -33,15 +34,6 @@ CELL_COLUMNS = (
 )  # fmt: skip
 _METRICS = ("advantage", "auc", "balanced_accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 _EXPOSED = ("advantage_top_0.01", "tpr_at_example_fpr_0.01")
-_SHADOW = tuple(
-    name
-    for fpr in ("0.01", "0.001")
-    for name in (
-        *(f"tpr_at_shadow_fpr_{fpr}{end}" for end in ("", "_low", "_high")),
-        f"realised_shadow_fpr_{fpr}",
-        *(f"precision_at_shadow_fpr_{fpr}_prior_{prior}" for prior in ("0.01", "0.1", "0.5")),
-    )
-)
 _CANARY_METRICS = ("advantage", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 ATTACK_COLUMNS = (
     "cell", "attack", "attack_params", "access", "knowledge", "shadows", "queries",
@@ -52,7 +44,7 @@ ATTACK_COLUMNS = (
     "canary_attack",
     *(f"canary_{metric}{end}" for metric in _CANARY_METRICS for end in ("", "_low", "_high")),
     "canary_epsilon_lower", "canary_violates_bound", "canary_status", "canary_reason",
-    *_SHADOW,
+    *(column for fpr in FPRS for column in shadow_columns(fpr)),
     "winners", "canary_winners",
 )  # fmt: skip
 _ATTACK_COLUMNS = frozenset(ATTACK_COLUMNS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.metrics.intervals import Interval, columns
+from dpbench.metrics.intervals import Interval
 from dpbench.metrics.roc import Bools, Floats, Roc, resolves
 from dpbench.metrics.thresholds import Called, called, cut_for_fpr
 
@@ -39,15 +39,18 @@ class ShadowRates:
 
     def row(self) -> dict[str, float]:
         """Returns the columns of the attacks table."""
-        name = f"shadow_fpr_{self.fpr:g}"
-        return {
-            **columns(f"tpr_at_{name}", self.tpr),
-            f"realised_{name}": self.realised,
-            **{
-                f"precision_at_{name}_prior_{prior:g}": value
-                for prior, value in zip(PRIORS, self.precision, strict=True)
-            },
-        }
+        numbers = (self.tpr.value, self.tpr.low, self.tpr.high, self.realised, *self.precision)
+        return dict(zip(shadow_columns(self.fpr), numbers, strict=True))
+
+
+def shadow_columns(fpr: float) -> tuple[str, ...]:
+    """Returns the columns of one rate in the attacks table, in order."""
+    name = f"shadow_fpr_{fpr:g}"
+    return (
+        *(f"tpr_at_{name}{end}" for end in ("", "_low", "_high")),
+        f"realised_{name}",
+        *(f"precision_at_{name}_prior_{prior:g}" for prior in PRIORS),
+    )
 
 
 def precision_at_prior(tpr: float, fpr: float, prior: float) -> float:
@@ -90,7 +93,7 @@ def shadow_rates(fpr: float, counts: Called | None, members: Bools, tpr: Interva
         tpr: The TPR with its interval.
     """
     if counts is None:
-        return ShadowRates(fpr=fpr, tpr=tpr, realised=math.nan, precision=(math.nan,) * 3)
+        return ShadowRates(fpr=fpr, tpr=tpr, realised=math.nan, precision=(math.nan,) * len(PRIORS))
     realised = float(counts.wrong[0].sum() / np.count_nonzero(~members))
     precision = tuple(precision_at_prior(tpr.value, realised, prior) for prior in PRIORS)
     return ShadowRates(fpr=fpr, tpr=tpr, realised=realised, precision=precision)

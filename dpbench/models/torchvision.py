@@ -46,6 +46,7 @@ class Torchvision(Architecture):
         try:
             network = _functional(self._create(factory, n_classes))
             outputs = network.eval()(torch.empty(2, *shape))
+        # torch.fx raises either for code that it cannot record, such as control flow on data.
         except (fx.proxy.TraceError, NotImplementedError) as error:
             raise self._unsuitable("it cannot be rewritten without in-place operations") from error
         except (RuntimeError, AssertionError, ValueError) as error:

@@ -36,11 +36,11 @@ MATCHED = (
     "cells, and tells more of them apart."
 )
 PRECISION = (
-    "The other leaks of this page are the auditor's: they are read off the ROC curve of the models "
-    "that are attacked. Here the attacker sets the threshold on other models, and keeps it; so the "
-    "rate of false alarms that is found differs from the one aimed at. Of those whom the attacker "
-    "then calls members, the last columns say how many are, by the share of members among all "
-    "whom the attacker asks about."
+    "On the rest of this page, a TPR at a fixed rate of false alarms is read off the ROC curve of "
+    "the very models that are attacked, as an auditor can. A real attacker sets the threshold on "
+    "other models. The rate of false alarms then differs from the one aimed at. The last columns "
+    "give the share of right accusations, for three shares of members among the people whom the "
+    "attacker asks about. The examples are ordinary ones, not canaries."
 )
 
 

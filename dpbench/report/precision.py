@@ -4,9 +4,10 @@ import math
 
 import pandas as pd
 
-from dpbench.metrics.shadow_rates import PRIORS
+from dpbench.metrics.shadow_rates import PRIORS, shadow_columns
+from dpbench.metrics.strength import FPRS
 from dpbench.report.main_table import interval
-from dpbench.report.results import SHADOW_FPRS, Row, Tables, records
+from dpbench.report.results import Row, Tables, records
 
 
 def precision_table(run: Tables) -> pd.DataFrame:
@@ -16,12 +17,12 @@ def precision_table(run: Tables) -> pd.DataFrame:
     """
     best = run.best[run.best["knowledge"] == "adaptive"]
     # The lower rate, where any cell resolves it: at a higher one most accusations are wrong.
-    resolved = [name for name in SHADOW_FPRS if best[f"tpr_at_{name}"].notna().any()]
+    resolved = [fpr for fpr in sorted(FPRS) if best[shadow_columns(fpr)[0]].notna().any()]
     if not resolved:
         return pd.DataFrame()
     rows = {row["cell"]: row for row in records(best)}
     cells = [cell for cell in run.cells["cell"] if cell in rows]
-    aimed = f"{100 * float(resolved[0].rpartition('_')[2]):g} %"
+    aimed = f"{100 * resolved[0]:g} %"
     shares = [f"right if {100 * prior:g} % are members, %" for prior in PRIORS]
     return pd.DataFrame(
         [(cell, *_fields(rows[cell], resolved[0])) for cell in cells],
@@ -29,16 +30,12 @@ def precision_table(run: Tables) -> pd.DataFrame:
     )
 
 
-def _fields(row: Row, rate: str) -> list[str]:
-    ends = (row[f"tpr_at_{rate}{end}"] for end in ("", "_low", "_high"))
-    attack = row[f"tpr_at_{rate.removeprefix('shadow_')}_attack"]
-    rest = [
-        _percent(row[f"realised_{rate}"], digits=3),
-        *(_percent(row[f"precision_at_{rate}_prior_{prior:g}"]) for prior in PRIORS),
+def _fields(row: Row, fpr: float) -> list[str]:
+    tpr, low, high, realised, *right = (row[name] for name in shadow_columns(fpr))
+    found = interval(tpr, low, high, scale=100, digits=2)
+    attack = row[f"tpr_at_fpr_{fpr:g}_attack"]
+    return [
+        found if math.isnan(tpr) else f"{found}\n{attack}",
+        interval(realised, math.nan, math.nan, scale=100, digits=3),
+        *(interval(share, math.nan, math.nan, scale=100, digits=1) for share in right),
     ]
-    found = interval(*ends, scale=100, digits=2)
-    return [found if found == "–" else f"{found}\n{attack}", *rest]
-
-
-def _percent(value: float, *, digits: int = 1) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.{digits}f}"

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpbench.metrics.shadow_rates import PRIORS
+from dpbench.metrics.shadow_rates import shadow_columns
+from dpbench.metrics.strength import FPRS
 from dpbench.report.winners import ENSEMBLE, Variant, ids_by_metric, labels_of_ids
 
 Floats = NDArray[np.floating]
@@ -48,16 +49,7 @@ ATTACK_TEXT = (
 MEASURES = ("advantage", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 RATES = (*MEASURES, *(f"canary_{name}" for name in MEASURES))
 ATTACK_NUMBERS = tuple(rate + end for rate in RATES for end in ("", "_low", "_high"))
-SHADOW_FPRS = ("shadow_fpr_0.001", "shadow_fpr_0.01")
-SHADOW_NUMBERS = tuple(
-    column
-    for fpr in SHADOW_FPRS
-    for column in (
-        *(f"tpr_at_{fpr}{end}" for end in ("", "_low", "_high")),
-        f"realised_{fpr}",
-        *(f"precision_at_{fpr}_prior_{prior:g}" for prior in PRIORS),
-    )
-)
+SHADOW_NUMBERS = tuple(column for fpr in FPRS for column in shadow_columns(fpr))
 """Columns of attackers whose threshold never saw the target."""
 WINNERS = tuple(f"{rate}_attack" for rate in RATES)
 """Columns of the attack behind each number of a `best` row: every metric has its own winner."""
