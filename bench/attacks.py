@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 
 from dpbench.attacks import Attack, Lira, Rmia
-from dpbench.grid import runner
-from dpbench.grid.cell import Plan
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
-from dpbench.grid.tables import Tables
-from dpbench.grid.worker import attempt
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.cell import Plan
+from dpbench.study.context import Context
+from dpbench.study.spec import read_grid
+from dpbench.study.tables import Tables
+from dpbench.study.worker import worker_of
 
 GRID = Path(__file__).parents[1] / "grids" / "attacks.yaml"
 LIMITS = {"all attacks": 120.0, "lira": 2.0, "rmia": 2.0}
@@ -41,12 +41,12 @@ def main() -> None:
     context, plan = _planned(trained)
     for job in plan.jobs.values():
         if job.kind in ("train", "observe") and not context.store.has(job.key):
-            attempt(job, context)
+            worker_of(context).attempt(job)
     out = Path(tempfile.mkdtemp()) / "run"
     shutil.copytree(trained, out)
     context, plan = _planned(out)
     start = time.perf_counter()
-    outcome = runner.execute(context, plan, out, workers=WORKERS, report=lambda board: None)
+    outcome = execution.execute(context, plan, out, workers=WORKERS, report=lambda states: None)
     wall = time.perf_counter() - start
     _print_seconds(context, plan)
     verdict = _verdict(wall, "all attacks")
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _planned(out: Path) -> tuple[Context, Plan]:
     context = Context(grid=read_grid(GRID), store=Store(out / "store"))
-    return context, runner.prepare(context, out)
+    return context, execution.prepare(context, out)
 
 
 def _print_seconds(context: Context, plan: Plan) -> None:
@@ -78,12 +78,12 @@ def _print_scoring(context: Context, plan: Plan, attack: Attack) -> None:
     job = next(row.scores for row in plan.cells[0].rows if row.attack == attack)
     seconds = []
     for _ in range(3):
-        view = job.view(context)
+        view = job.view(context.results(job))
         start = time.perf_counter()
         attack.score(view)
         seconds.append(time.perf_counter() - start)
     tracemalloc.start()
-    attack.score(job.view(context))
+    attack.score(job.view(context.results(job)))
     peak = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     best = min(seconds)

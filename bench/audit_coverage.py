@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from dpbench import privacy
-from dpbench.privacy import bayesian, one_run, one_run_fdp
-from dpbench.privacy.audit_result import AuditResult, Errors, median_audit
-from dpbench.privacy.bayesian import audit_bayesian, posterior_mass
-from dpbench.privacy.canaries import Guesses, OneRun
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson, conversions
-from dpbench.privacy.gaussian import epsilon_gaussian
-from dpbench.privacy.gaussian_audit import audit_gaussian
-from dpbench.privacy.katz import audit_katz
-from dpbench.privacy.one_run import audit_one_run
-from dpbench.privacy.one_run_fdp import audit_one_run_gaussian
-from dpbench.privacy.thresholds import Bonferroni, Explicit, Split
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.accounting.gaussian import epsilon_gaussian
+from dpbench.privacy.audits import bayesian, one_run, one_run_fdp
+from dpbench.privacy.audits.audit_result import AuditResult, Errors, median_audit
+from dpbench.privacy.audits.bayesian import audit_bayesian, posterior_mass
+from dpbench.privacy.audits.canaries import Guesses, OneRun
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson, conversions
+from dpbench.privacy.audits.gaussian_audit import audit_gaussian
+from dpbench.privacy.audits.katz import audit_katz
+from dpbench.privacy.audits.one_run import audit_one_run
+from dpbench.privacy.audits.one_run_fdp import audit_one_run_gaussian
+from dpbench.privacy.audits.thresholds import Bonferroni, Explicit, Split
+from dpbench.privacy.audits.trials import Trials
 
 Pairs = tuple[NDArray[np.float64], NDArray[np.bool_]]
 Draw = Callable[[np.random.Generator], Pairs]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from dpbench.attacks.displacement import evidence_of
+from dpbench.attacks.toolbox.displacement import evidence_of
 from dpbench.metrics import roc
 
 Floats = NDArray[np.floating]

@@ -20,11 +20,11 @@ from dpbench.component import REGISTRIES
 from dpbench.defenses import Composition
 from dpbench.defenses.base import TRAINING_STAGES, overrides
 from dpbench.errors import UserError
-from dpbench.grid.job import Context
-from dpbench.grid.plan import make_plan
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
+from dpbench.study.context import Context
+from dpbench.study.plan import make_plan
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import read_grid
 
 MODELS = 16
 # Fields without a default, and strengths of early stopping.

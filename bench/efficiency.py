@@ -17,14 +17,16 @@ from pathlib import Path
 
 import torch
 
-from dpbench.grid import runner
-from dpbench.grid.board import Board
-from dpbench.grid.document import read_document, write_document
-from dpbench.grid.executors import Local
-from dpbench.grid.job import Context, Job
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import Grid, read_grids
-from dpbench.grid.store import Store
+from dpbench.jobs.executors import Local
+from dpbench.jobs.job import Job
+from dpbench.jobs.job_states import JobStates
+from dpbench.jobs.runner import default_workers
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.document import read_document, write_document
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import Grid, read_grids
 
 TARGET = 1.85
 
@@ -41,13 +43,13 @@ def asked(name: str, folder: Path, models: int | None) -> Grid:
 def timed(grid: Grid, folder: Path, workers: int) -> tuple[float, float]:
     """Runs all jobs of a grid; returns the seconds of the clock and of the workers' processors."""
     context = Context(grid=grid, store=Store(folder / "store"))
-    plan = runner.prepare(context, folder)
+    plan = execution.prepare(context, folder)
     before, started = os.times(), time.perf_counter()
-    crew = runner.crew_of(context, folder, workers=workers)
-    board = runner.work_off(context, plan, crew, executor=Local(), report=_quiet())
+    config = execution.worker_config(context, folder, workers=workers)
+    states = execution.work(context, plan, config, executor=Local(), report=_quiet())
     wall, after = time.perf_counter() - started, os.times()
-    if board.open or board.failed:
-        raise SystemExit(f"{len(board.open)} jobs are open, {len(board.failed)} failed")
+    if states.open or states.failed:
+        raise SystemExit(f"{len(states.open)} jobs are open, {len(states.failed)} failed")
     processor = sum(after[2:4]) - sum(before[2:4])  # of children that have ended
     print(
         f"{workers} worker{'s' * (workers > 1)}: {len(plan.jobs)} jobs in {wall:.1f} s, "
@@ -57,8 +59,8 @@ def timed(grid: Grid, folder: Path, workers: int) -> tuple[float, float]:
     return wall, processor
 
 
-def _quiet() -> Callable[[Board[Job]], None]:
-    return lambda board: None
+def _quiet() -> Callable[[JobStates[Job]], None]:
+    return lambda states: None
 
 
 def main() -> None:
@@ -68,7 +70,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, help="as many models for each cell, not the grid's")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cores, (load, *_) = runner.default_workers(), os.getloadavg()
+    cores, (load, *_) = default_workers(), os.getloadavg()
     print(f"{cores} cores, load {load:.1f} before the first run")
     with tempfile.TemporaryDirectory() as name:
         grid = asked(arguments.grid, Path(name), arguments.models)

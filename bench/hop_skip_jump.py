@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpbench.attacks.base import Access, Oracle
-from dpbench.attacks.hop_skip_jump import Box, boundary_distances
+from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 from dpbench.data import Population, load_population
 from dpbench.data.population import PopulationSpec
 from dpbench.models import MLP

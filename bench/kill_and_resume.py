@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpbench.grid.job_log import JobLog
+from dpbench.jobs.job_log import JobLog
 
 TABLES = ("cells.parquet", "cells.csv", "attacks.parquet", "attacks.csv")
 # Trainings of some ten seconds each on one quiet core: enough work for a hundred kills.

@@ -1,4 +1,4 @@
-"""Writes dpbench/privacy/calibrations.json: the noise multipliers that no run should wait for.
+"""Writes privacy/accounting/calibrations.json: the noise multipliers that no run waits for.
 
     python bench/make_calibration_table.py
 
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from dpbench import privacy
-from dpbench.privacy.calibration import search
+from dpbench.privacy.accounting.calibration import search
 
 # Full batches (sampling rate 1) are solved in closed form and need no line here.
 DELTAS = (1e-5,)
@@ -18,7 +18,7 @@ SAMPLING_RATES = (0.25, 0.5)
 STEPS = (50, 100, 200)
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
-TABLE = Path(privacy.__file__).with_name("calibrations.json")
+TABLE = Path(privacy.__file__).parent / "accounting" / "calibrations.json"
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dpbench.grid.run import load
 from dpbench.metrics import evaluate
 from dpbench.seeds import rng_for
+from dpbench.study.run import load
 
 
 def main() -> None:

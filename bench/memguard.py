@@ -18,7 +18,7 @@ from bench.claims.evidence import ACCURACY, table
 from bench.claims.memguard import decided
 from bench.generated import replace_section
 from dpbench.attacks import Jia
-from dpbench.grid.run import Run
+from dpbench.study.run import Run
 
 PAGE = Path("docs/defenses/memguard.md")
 OTHER = Jia(epochs=60, shadows=4)

@@ -23,15 +23,16 @@ import numpy as np
 import torch
 
 from bench.scale import context_of
-from dpbench.grid import runner
-from dpbench.grid.board import Board
-from dpbench.grid.document import write_document
-from dpbench.grid.folder import open_run
-from dpbench.grid.job import Context, Job
-from dpbench.grid.plan import make_plan
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
-from dpbench.grid.worker import attempt, work
+from dpbench.jobs.job import Job
+from dpbench.jobs.job_states import JobStates
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.document import write_document
+from dpbench.study.folder import open_run
+from dpbench.study.plan import make_plan
+from dpbench.study.spec import read_grid
+from dpbench.study.worker import worker_of
 
 _FEATURES = 16
 _JOBS = ("observe", "lira", "rmia", "rmia(mode=offline)", "evaluate lira")
@@ -63,9 +64,9 @@ def prepared(folder: Path, arguments: argparse.Namespace) -> Context:
     }
     write_document(grid, folder / "asked.yaml")
     context = Context(grid=read_grid(folder / "asked.yaml"), store=Store(folder / "run" / "store"))
-    plan = runner.prepare(context, folder / "run")
+    plan = execution.prepare(context, folder / "run")
     trainings = {key: job for key, job in plan.jobs.items() if job.kind == "train"}
-    work(context, Board(trainings, context.store))
+    worker_of(context).work(JobStates(trainings, context.store))
     return context
 
 
@@ -74,7 +75,7 @@ def measured(folder: Path, name: str) -> None:
     context = open_run(folder)
     job = _job(make_plan(context).jobs.values(), name)
     before, started, processor = _peak_mb(), time.perf_counter(), time.process_time()
-    attempt(job, context)
+    worker_of(context).attempt(job)
     wall, processor = time.perf_counter() - started, time.process_time() - processor
     failure = context.store.failure(job.key)
     print(

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from dpbench.attacks.base import Bools, Floats
-from dpbench.attacks.confidence import logit
-from dpbench.attacks.likelihood_ratio import likelihood_ratio, one_sided
-from dpbench.grid.run import load
+from dpbench.attacks.toolbox.confidence import logit
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio, one_sided
 from dpbench.metrics.roc import rank, roc_of_ranking, tpr_at
+from dpbench.study.run import load
 
 FPR, SEPARABLE = 0.001, 2.0
 

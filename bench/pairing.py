@@ -19,8 +19,8 @@ import numpy as np
 
 from dpbench.comparison.measure import METRICS, Leak, Measured, Measurements
 from dpbench.comparison.rivals import frontier_rival, private_family
-from dpbench.grid.run import Run, load
 from dpbench.metrics.paired import Draws, combine, interval
+from dpbench.study.run import Run, load
 
 
 def shuffled(cell: Measured, rng: np.random.Generator) -> Measured:

@@ -21,13 +21,13 @@ import torch
 
 from bench.generated import replace_section
 from dpbench.defenses import Composition
-from dpbench.grid.document import read_document, write_document
-from dpbench.grid.job import Context
-from dpbench.grid.network import network_of
-from dpbench.grid.plan import make_plan
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.game.network import network_of
+from dpbench.jobs.store import Store
+from dpbench.study.context import Context
+from dpbench.study.document import read_document, write_document
+from dpbench.study.plan import make_plan
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import read_grid
 from dpbench.training.fit import logits
 
 MODELS, EPSILON = 8, 3.0

@@ -19,22 +19,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from dpbench.grid import runner
-from dpbench.grid.best_job import BestJob
-from dpbench.grid.board import Board
-from dpbench.grid.cell import Plan
-from dpbench.grid.document import write_document
-from dpbench.grid.job import Context, Job, Output
-from dpbench.grid.keys import key_of
-from dpbench.grid.plan import make_plan
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
-from dpbench.grid.worker import work
+from dpbench.game.strongest import StrongestJob
+from dpbench.jobs.inputs import Inputs
+from dpbench.jobs.job import Job, Output, ordered, unkeyed
+from dpbench.jobs.job_states import JobStates
+from dpbench.jobs.store import Store
 from dpbench.metrics.strength import METRICS
+from dpbench.study import execution
+from dpbench.study.cell import Plan
+from dpbench.study.context import Context
+from dpbench.study.document import write_document
+from dpbench.study.plan import make_plan
+from dpbench.study.spec import read_grid
+from dpbench.study.worker import worker_of
 
 GRID: dict[str, Any] = {
     "name": "scale",
@@ -57,12 +58,13 @@ TARGETS = {
 class Nothing(Job):
     """A job that does nothing and leaves an array as large as the scores of a small cell."""
 
-    @property
-    def kind(self) -> str:
-        """The job's kind."""
-        return "attack"
+    kind: ClassVar[str] = "attack"
 
-    def run(self, context: Context) -> Output:
+    number: int
+    label: str = unkeyed(default="nothing")
+    seconds: float = unkeyed(default=0.0)
+
+    def run(self, inputs: Inputs) -> Output:
         """Returns zeros."""
         return Output({"queries": 1}, {"scores": np.zeros((64, 500), dtype=np.float32)})
 
@@ -93,19 +95,16 @@ def overhead(folder: Path, count: int) -> None:
     """Times the worker loop on jobs that do nothing."""
     context = context_of(folder, 1, ["gap"])
     context.store.create()
-    keys = [key_of(number) for number in range(count)]
-    jobs: dict[str, Job] = {
-        key: Nothing(key=key, label="nothing", parents=(), seconds=0.0) for key in keys
-    }
+    jobs = ordered([Nothing(number=number) for number in range(count)])
     with timed("overhead of a job (claim, digest, publish, log)", count, "jobs"):
-        work(context, Board(jobs, context.store))
+        worker_of(context).work(JobStates(jobs, context.store))
 
 
 def planned(folder: Path, cells: int, attacks: list[str]) -> tuple[Context, Plan]:
     """Times planning and writing what `status` reads; returns the run."""
     with timed(f"planning {cells:,} cells", cells, "cells"):
         context = context_of(folder, cells, attacks)
-        plan = runner.prepare(context, folder)
+        plan = execution.prepare(context, folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"  {len(plan.jobs):,} jobs, peak memory {peak:,.0f} MB", flush=True)
     return context, plan
@@ -116,7 +115,7 @@ def model_records(folder: Path, attacks: list[str]) -> dict[tuple[str, str], Pat
     context = context_of(folder, 2, attacks)
     plan = make_plan(context)
     context.store.create()
-    work(context, Board(plan.jobs, context.store))
+    worker_of(context).work(JobStates(plan.jobs, context.store))
     found = {}
     for job in plan.jobs.values():
         if context.store.has(job.key):
@@ -132,7 +131,7 @@ def fill(store: Store, jobs: Mapping[str, Job], records: Mapping[tuple[str, str]
         folder.mkdir(parents=True)
         if (source / "arrays.safetensors").exists() and job.kind == "observe":
             os.symlink(source / "arrays.safetensors", folder / "arrays.safetensors")
-        if isinstance(job, BestJob):
+        if isinstance(job, StrongestJob):
             record = json.loads((source / "record.json").read_text())
             record["winners"] = dict.fromkeys(METRICS, 0)
             (folder / "record.json").write_text(json.dumps(record))
@@ -161,7 +160,7 @@ def main() -> None:
         context, plan = planned(out / "wide", arguments.cells, ["gap", "malt"])
         fill(context.store, plan.jobs, model_records(out / "narrow", ["gap", "malt"]))
         with timed("collecting", arguments.cells, "cells"):
-            runner.collect(context, plan, out / "wide")
+            execution.collect(context, plan, out / "wide")
 
 
 if __name__ == "__main__":

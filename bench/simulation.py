@@ -34,8 +34,8 @@ from bench.simulated_game import (
     train,
 )
 from dpbench.attacks import Attack, Gap, Lira, Malt, Mast, Rmia, Watson
-from dpbench.attacks.confidence import logit
-from dpbench.attacks.leave_one_out import leave_one_out
+from dpbench.attacks.toolbox.confidence import logit
+from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 from dpbench.metrics import roc, tpr_at
 from dpbench.privacy import accuracy_gaussian, tpr_gaussian
 

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from dpbench.data import Population, load_population
 from dpbench.defenses import Augmentation, Composition, DpSgd
-from dpbench.grid.network import network_of
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import Grid, read_grids
+from dpbench.game.network import network_of
 from dpbench.seeds import rng_for
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import Grid, read_grids
 from dpbench.training.fit import fit, predict
 from dpbench.training.task import Task, TrainingData
 

@@ -20,8 +20,8 @@ import torch
 from bench.tune_dp_sgd_grids import right_answers
 from dpbench.data import load_population
 from dpbench.defenses import Composition, OwnRecipe
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import Grid, read_grids
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import Grid, read_grids
 from dpbench.tuning.choose import SLACK
 
 TABLE = Path("docs/tuning/epochs.csv")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from dpbench import testing as testing
     from dpbench.attacks import Attack as Attack
     from dpbench.defenses import Defense as Defense
-    from dpbench.grid.run import Run as Run
-    from dpbench.grid.run import load as load
+    from dpbench.study.run import Run as Run
+    from dpbench.study.run import load as load
 
 __version__ = "0.1.0"
 
@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "Attack": "dpbench.attacks",
     "Defense": "dpbench.defenses",
-    "Run": "dpbench.grid.run",
-    "load": "dpbench.grid.run",
+    "Run": "dpbench.study.run",
+    "load": "dpbench.study.run",
     "privacy": "dpbench.privacy",
     "testing": "dpbench.testing",
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 
 class UserError(Exception):
@@ -22,6 +23,16 @@ class UserError(Exception):
         if next_step:
             lines.append(f"  next: {next_step}")
         super().__init__("\n".join(lines))
+
+
+class NoResult(Exception):
+    """A job has no result, for a reason that the tables show beside its status.
+
+    Attributes:
+        status: `failed`, or `not_applicable` where there is nothing to compute.
+    """
+
+    status: ClassVar[str] = "failed"
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

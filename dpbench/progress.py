@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dpbench.grid.board import Board
-from dpbench.grid.snapshot import snapshot, write_progress
-from dpbench.grid.store import Store
+from dpbench.jobs.job_states import JobStates
+from dpbench.jobs.snapshot import snapshot, write_progress
+from dpbench.jobs.store import Store
 
 _LINE_SECONDS, _FILE_SECONDS = 15.0, 1.0
 
@@ -22,7 +22,7 @@ Form = Literal["text", "json"]
 
 
 class RunProgress:
-    """Follows a board of jobs; the time left is estimated from the nominal cost of what is open.
+    """Follows a states of jobs; the time left is estimated from the nominal cost of what is open.
 
     Args:
         console: Where people read.
@@ -65,17 +65,17 @@ class RunProgress:
         """Ends the display."""
         self._bar.stop()
 
-    def __call__(self, board: Board[Any]) -> None:
-        """Shows the state of the board."""
-        open_jobs = board.open
+    def __call__(self, states: JobStates[Any]) -> None:
+        """Shows the state of the states."""
+        open_jobs = states.open
         left = sum(job.seconds for job in open_jobs)
         if self._first is None:
             self._first = left
         seconds = self._seconds_left(left)
-        self._write(board, seconds)
+        self._write(states, seconds)
         if self._form == "json":
             return
-        total, done = len(board.jobs), len(board.jobs) - len(open_jobs)
+        total, done = len(states.jobs), len(states.jobs) - len(open_jobs)
         stage, estimate = open_jobs[0].kind if open_jobs else "done", spoken(seconds)
         self._bar.update(self._task, total=total, completed=done, description=stage, left=estimate)
         if self._console.is_terminal:
@@ -83,16 +83,16 @@ class RunProgress:
         now = time.monotonic()
         if not open_jobs or now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
-            lost = f", {len(board.failed)} without a result" if board.failed else ""
+            lost = f", {len(states.failed)} without a result" if states.failed else ""
             elapsed = f"{now - self._start:.0f} s"
             self._console.print(f"{done}/{total} jobs{lost}, {elapsed}, {estimate or stage}")
 
-    def _write(self, board: Board[Any], seconds: float | None) -> None:
+    def _write(self, states: JobStates[Any], seconds: float | None) -> None:
         now = time.monotonic()
-        if board.open and now - self._last_file < _FILE_SECONDS:
+        if states.open and now - self._last_file < _FILE_SECONDS:
             return
         self._last_file = now
-        document = snapshot(board, self._store, seconds_left=seconds)
+        document = snapshot(states, self._store, seconds_left=seconds)
         if self._form == "json":
             print(json.dumps(document), file=sys.stderr, flush=True)
         with suppress(OSError):  # a full disk stops workers soon enough, and they say so

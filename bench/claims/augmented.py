@@ -19,7 +19,7 @@ from bench.claims.evidence import (
     within,
 )
 from bench.claims.runs import Study
-from dpbench.grid.run import Run
+from dpbench.study.run import Run
 
 IMAGES = ("fashion_mnist", "cifar10")
 EPOCHS = 200

@@ -9,10 +9,10 @@ from scipy.stats import bootstrap
 
 from bench.claims.evidence import Floats, Line, all_of, at_least
 from bench.claims.runs import Study
-from dpbench.attacks.confidence import logit
-from dpbench.grid.run import Run
+from dpbench.attacks.toolbox.confidence import logit
 from dpbench.metrics import Interval
 from dpbench.seeds import rng_for
+from dpbench.study.run import Run
 
 COUNT = 200
 MEMBERS = 1000

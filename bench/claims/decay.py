@@ -13,8 +13,8 @@ from bench.claims.evidence import (
     table,
 )
 from bench.claims.runs import Study
-from dpbench.grid.run import Run
 from dpbench.metrics import Interval
+from dpbench.study.run import Run
 
 ATTACKS = ("gap", "malt", "mast", "lira", "label_lira", "noise_robustness")
 PLAIN, WEAK = "none", (1e-4, 1e-3)

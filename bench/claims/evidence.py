@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dpbench.grid.run import Run
 from dpbench.metrics import Interval, roc, tpr_at
 from dpbench.metrics.intervals import crossed_interval, deviations, resampling_weights
 from dpbench.metrics.replicates import Bins
 from dpbench.metrics.roc import auc, rank
 from dpbench.metrics.thresholds import decide, fold_curves
 from dpbench.seeds import rng_for
+from dpbench.study.run import Run
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]

@@ -21,10 +21,10 @@ from bench.claims.evidence import (
 )
 from bench.claims.runs import Study
 from dpbench.attacks import Access, Attack, Lira, Malt, Oracle, Rmia, View, Watson
-from dpbench.attacks.confidence import cross_entropy, logit
-from dpbench.attacks.shadow_means import out_means
-from dpbench.grid.run import Run
+from dpbench.attacks.toolbox.confidence import cross_entropy, logit
+from dpbench.attacks.toolbox.shadow_means import out_means
 from dpbench.metrics import Interval
+from dpbench.study.run import Run
 
 SIZES = (8, 16, 32, 64, 128, 256)
 POINTS = 250
@@ -47,9 +47,10 @@ def recorded(run: Run, cell: str) -> View:
     """Returns a view of a cell whose two possible queries are answered from memory."""
     jobs = next(found for found in run.plan.cells if found.defense.label == cell).rows
     attack_job = next(row.scores for row in jobs if row.scores is not None)
-    view = attack_job.view(run.context)
+    results = run.context.results(attack_job)
+    view = attack_job.view(results)
     public = attack_job.target.models.query(
-        run.context, torch.from_numpy(view.reference_inputs), name="public"
+        results, torch.from_numpy(view.reference_inputs), name="public"
     )
     return answered(view, run.outputs(cell), public.numpy())
 

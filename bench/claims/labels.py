@@ -16,7 +16,7 @@ from bench.claims.evidence import (
     within,
 )
 from bench.claims.runs import Study
-from dpbench.grid.run import Run
+from dpbench.study.run import Run
 
 CLOSE = 0.02
 """AUCs of boundary distance and confidence that differ by less are taken to be equal."""

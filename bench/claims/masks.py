@@ -18,7 +18,7 @@ from bench.claims.evidence import (
 )
 from bench.claims.labels import like
 from bench.claims.runs import Study
-from dpbench.grid.run import Run
+from dpbench.study.run import Run
 
 FLAT, TEMPERATURE = "label_only(form=flat)", "temperature"
 LABEL_ATTACKS = ("gap", "label_lira", "noise_robustness")

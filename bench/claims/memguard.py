@@ -19,10 +19,10 @@ from bench.claims.evidence import (
     total,
 )
 from bench.claims.runs import Study
-from dpbench.attacks.cross_fitting import halves
 from dpbench.attacks.jia import Jia, Layers, forward
-from dpbench.grid.run import Run
+from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.seeds import rng_for
+from dpbench.study.run import Run
 
 GRID, MASKED = "location-memguard", "memguard"
 PUBLISHED = Jia()

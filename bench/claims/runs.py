@@ -6,14 +6,14 @@ from typing import Any
 
 import dpbench
 from dpbench.errors import UserError
-from dpbench.grid import runner
-from dpbench.grid.board import Board
-from dpbench.grid.document import read_document, write_document
-from dpbench.grid.job import Context
-from dpbench.grid.run import Run
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.job_states import JobStates
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.document import read_document, write_document
+from dpbench.study.run import Run
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import read_grid
 
 OWN_GRID = {
     "fashion_mnist": "claims",
@@ -92,12 +92,12 @@ class Study:
     def _run(self, folder: str, document: dict[str, Any]) -> Run:
         out = self.folder / folder
         context = self.context(document, out)
-        plan = runner.prepare(context, out)
-        left = len(Board(plan.jobs, context.store).open)
+        plan = execution.prepare(context, out)
+        left = len(JobStates(plan.jobs, context.store).open)
         if left or not (out / "attacks.parquet").is_file():
             print(f"{folder}: {left} of {len(plan.jobs)} jobs to do", flush=True)
-            outcome = runner.execute(
-                context, plan, out, workers=self.workers, report=lambda board: None
+            outcome = execution.execute(
+                context, plan, out, workers=self.workers, report=lambda states: None
             )
             for where, reason in outcome.failures:
                 raise UserError(f"{folder}: {where} failed: {reason}")

@@ -21,10 +21,10 @@ from bench.claims.evidence import (
     within,
 )
 from bench.claims.runs import Study
-from dpbench.attacks.confidence import cross_entropy, logit
-from dpbench.attacks.leave_one_out import leave_one_out, means
-from dpbench.attacks.likelihood_ratio import likelihood_ratio
-from dpbench.grid.run import Run
+from dpbench.attacks.toolbox.confidence import cross_entropy, logit
+from dpbench.attacks.toolbox.leave_one_out import leave_one_out, means
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
+from dpbench.study.run import Run
 
 TINY_VIOLATION = 0.002
 """By how much the gap attack may beat a loss threshold: neither is nested in the other."""

@@ -18,7 +18,7 @@ from bench.claims.evidence import (
     total,
 )
 from bench.claims.runs import Study
-from dpbench.grid.run import Run
+from dpbench.study.run import Run
 
 FEWER = 3
 """How many times fewer errors at the top than over all make precision there "much higher"."""

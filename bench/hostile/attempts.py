@@ -12,12 +12,12 @@ from bench.hostile.grids import grid_text
 from dpbench.data import Population, PopulationSpec, load_population
 from dpbench.data.published import archive_member
 from dpbench.errors import UserError
-from dpbench.grid.job import Context
-from dpbench.grid.plan import make_plan
-from dpbench.grid.spec import Grid, read_grids
-from dpbench.grid.store import Store
-from dpbench.privacy.score_file import ScoreFile
+from dpbench.jobs.store import Store
+from dpbench.privacy.audits.score_file import ScoreFile
 from dpbench.seeds import rng_for
+from dpbench.study.context import Context
+from dpbench.study.plan import make_plan
+from dpbench.study.spec import Grid, read_grids
 
 # Of what loads, grids up to this size are planned, too: larger ones are slow, not wrong.
 _MOST_CELLS, _MOST_MODELS = 40, 1000

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.confidence import logit
+from dpbench.attacks.toolbox.confidence import logit
 from dpbench.component import register
 
 SMALLEST_WIDTH = 1e-6

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.confidence import cross_entropy
+from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
 

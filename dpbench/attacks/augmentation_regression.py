@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.augmented import augmented
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
 from dpbench.attacks.correctness import right_targets_and_shadows
 from dpbench.attacks.noise_robustness import perturbed
-from dpbench.attacks.pattern_regression import MOST_BITS, left_out_log_odds
+from dpbench.attacks.toolbox.augmented import augmented
+from dpbench.attacks.toolbox.pattern_regression import MOST_BITS, left_out_log_odds
 from dpbench.component import register
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.component import Component
+from dpbench.errors import NoResult
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -32,8 +33,10 @@ class AccessError(Exception):
     """An attack asked for more than its declared access or query budget."""
 
 
-class NotApplicable(Exception):
+class NotApplicable(NoResult):
     """The attack cannot run in this setting; the row says why and carries no number."""
+
+    status: ClassVar[str] = "not_applicable"
 
 
 class WhiteBox(Protocol):

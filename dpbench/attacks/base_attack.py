@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, View
-from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
-from dpbench.attacks.cross_fitting import tuned
-from dpbench.attacks.shadow_means import balanced_means, out_means
+from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
+from dpbench.attacks.toolbox.cross_fitting import tuned
+from dpbench.attacks.toolbox.shadow_means import balanced_means, out_means
 from dpbench.component import register
 
 SCALES = tuple(step / 10 for step in range(11))

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.confidence import logit, of_targets_and_shadows
-from dpbench.attacks.leave_one_out import Moments, leave_one_out
+from dpbench.attacks.toolbox.confidence import logit, of_targets_and_shadows
+from dpbench.attacks.toolbox.leave_one_out import Moments, leave_one_out
 from dpbench.component import register
 
 SMALLEST_SHARE = 0.01

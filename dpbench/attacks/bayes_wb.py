@@ -6,12 +6,12 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
-from dpbench.attacks.cross_fitting import halves
-from dpbench.attacks.displacement import Displacement, evidence_of, learn_on_layer
-from dpbench.attacks.input_slice import learned_input_scores
-from dpbench.attacks.proxy_tops import proxy_tops
-from dpbench.attacks.shadow_classifier import fit_logistic
-from dpbench.attacks.shadow_means import out_means
+from dpbench.attacks.toolbox.cross_fitting import halves
+from dpbench.attacks.toolbox.displacement import Displacement, evidence_of, learn_on_layer
+from dpbench.attacks.toolbox.input_slice import learned_input_scores
+from dpbench.attacks.toolbox.proxy_tops import proxy_tops
+from dpbench.attacks.toolbox.shadow_classifier import fit_logistic
+from dpbench.attacks.toolbox.shadow_means import out_means
 from dpbench.component import register
 
 _STEPS = 4

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Extent, Floats, View
-from dpbench.attacks.hop_skip_jump import Box, boundary_distances
+from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 from dpbench.component import register
 
 

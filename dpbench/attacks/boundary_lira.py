@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Extent, Floats, Oracle, View
-from dpbench.attacks.hop_skip_jump import Box, boundary_distances
-from dpbench.attacks.likelihood_ratio import Variance, likelihood_ratio
+from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
+from dpbench.attacks.toolbox.likelihood_ratio import Variance, likelihood_ratio
 from dpbench.component import register
 
 

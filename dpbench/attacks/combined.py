@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Extent, Floats, NotApplicable, Oracle, View
-from dpbench.attacks.hop_skip_jump import Box, boundary_distances
-from dpbench.attacks.image_copies import diamond, shifted
-from dpbench.attacks.shadow_classifier import membership_log_odds
+from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
+from dpbench.attacks.toolbox.image_copies import diamond, shifted
+from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds
 from dpbench.component import register
 
 

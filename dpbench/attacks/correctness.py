@@ -3,7 +3,7 @@
 import numpy as np
 
 from dpbench.attacks.base import Bools, Floats, View
-from dpbench.attacks.leave_one_out import leave_one_out, means
+from dpbench.attacks.toolbox.leave_one_out import leave_one_out, means
 
 
 def right_targets_and_shadows(view: View, inputs: Floats | None = None) -> tuple[Bools, Bools]:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from dpbench.attacks.base import Bools, Floats
-from dpbench.attacks.shadow_classifier import fit_logistic
+from dpbench.attacks.toolbox.shadow_classifier import fit_logistic
 
 LEVELS = np.linspace(-4.5, 4.5, 513)
 """Where quantiles are matched, in standard deviations of a normal: dense in both tails."""

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import entr
 
 from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.class_thresholds import Thresholds, thresholded
+from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
 from dpbench.component import register
 
 

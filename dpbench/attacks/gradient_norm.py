@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Floats, Oracle, View
-from dpbench.attacks.confidence import SMALLEST
-from dpbench.attacks.likelihood_ratio import likelihood_ratio
+from dpbench.attacks.toolbox.confidence import SMALLEST
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import register
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy.special import expit
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
-from dpbench.attacks.cross_fitting import halves
+from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 HIDDEN = (512, 256, 128)

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.augmented import augmented
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.confidence import hinge, logit, of_targets_and_shadows
-from dpbench.attacks.likelihood_ratio import Variance, likelihood_ratio, one_sided
+from dpbench.attacks.toolbox.augmented import augmented
+from dpbench.attacks.toolbox.confidence import hinge, logit, of_targets_and_shadows
+from dpbench.attacks.toolbox.likelihood_ratio import Variance, likelihood_ratio, one_sided
 from dpbench.component import register
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, View
-from dpbench.attacks.confidence import SMALLEST, logit
-from dpbench.attacks.cross_fitting import halves
-from dpbench.attacks.shadow_quantile import smooth_log_odds
+from dpbench.attacks.toolbox.confidence import SMALLEST, logit
+from dpbench.attacks.toolbox.cross_fitting import halves
+from dpbench.attacks.toolbox.shadow_quantile import smooth_log_odds
 from dpbench.component import register
 
 BLOCK = 512

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.class_thresholds import Thresholds, thresholded
-from dpbench.attacks.confidence import cross_entropy
+from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
+from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
-from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
-from dpbench.attacks.leave_one_out import leave_one_out, means
-from dpbench.attacks.shadow_means import out_means
+from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
+from dpbench.attacks.toolbox.leave_one_out import leave_one_out, means
+from dpbench.attacks.toolbox.shadow_means import out_means
 from dpbench.component import register
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.special import softmax
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
-from dpbench.attacks.leave_one_out import leave_one_out
-from dpbench.attacks.likelihood_ratio import likelihood_ratio
+from dpbench.attacks.toolbox.leave_one_out import leave_one_out
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import register
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.class_thresholds import Thresholds, thresholded
-from dpbench.attacks.confidence import logit
+from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
+from dpbench.attacks.toolbox.confidence import logit
 from dpbench.component import register
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.class_thresholds import Thresholds, thresholded
-from dpbench.attacks.confidence import cross_entropy
+from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
+from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
 SMALLEST_LOG = math.log(1e-30)

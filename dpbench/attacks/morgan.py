@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
-from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
-from dpbench.attacks.cross_fitting import halves
 from dpbench.attacks.merlin import merlin_ratio
+from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
+from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 QUANTILES = np.linspace(0, 1, 21)

@@ -8,7 +8,7 @@ from pydantic import Field
 from scipy.special import log_softmax, logsumexp
 
 from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.supervised_network import Components, SupervisedNetworks
+from dpbench.attacks.toolbox.supervised_network import Components, SupervisedNetworks
 from dpbench.component import register
 
 _MODELS_AT_ONCE = 8

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Floats, View
 from dpbench.attacks.correctness import correctness_ratio, right_targets_and_shadows
-from dpbench.attacks.likelihood_ratio import Variance, likelihood_ratio
 from dpbench.attacks.noise_robustness import perturbed
+from dpbench.attacks.toolbox.likelihood_ratio import Variance, likelihood_ratio
 from dpbench.component import register
 
 

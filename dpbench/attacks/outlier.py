@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
-from dpbench.attacks.confidence import SMALLEST
-from dpbench.attacks.cross_fitting import halves
 from dpbench.attacks.noise_robustness import NoiseRobustness
+from dpbench.attacks.toolbox.confidence import SMALLEST
+from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 BLOCK = 512

@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
-from dpbench.attacks.confidence import of_targets_and_shadows
-from dpbench.attacks.cross_fitting import halves
 from dpbench.attacks.modified_entropy import negative_modified_entropy
+from dpbench.attacks.toolbox.confidence import of_targets_and_shadows
+from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 SMALLEST = 1e-10

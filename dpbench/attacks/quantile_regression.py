@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
-from dpbench.attacks.confidence import logit
-from dpbench.attacks.pinball import conditional_quantile
-from dpbench.attacks.radial import radial_features
-from dpbench.attacks.ridge import Ridge
+from dpbench.attacks.toolbox.confidence import logit
+from dpbench.attacks.toolbox.pinball import conditional_quantile
+from dpbench.attacks.toolbox.radial import radial_features
+from dpbench.attacks.toolbox.ridge import Ridge
 from dpbench.component import register
 
 FEWEST_POINTS = 20

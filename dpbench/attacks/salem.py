@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Floats, View
-from dpbench.attacks.shadow_classifier import membership_log_odds
+from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds
 from dpbench.component import register
 
 TOP = 3

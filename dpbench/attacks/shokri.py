@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dpbench.attacks.base import Access, Attack, Floats, View
-from dpbench.attacks.shadow_classifier import membership_log_odds
+from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds
 from dpbench.component import register
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
-from dpbench.attacks.shadow_means import out_means
+from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
+from dpbench.attacks.toolbox.shadow_means import out_means
 from dpbench.component import register
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dpbench.attacks.base import Access, Attack, Floats, View
-from dpbench.attacks.confidence import cross_entropy
+from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
 

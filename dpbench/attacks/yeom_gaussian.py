@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
-from dpbench.attacks.confidence import cross_entropy, of_targets_and_shadows
+from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.component import register
 
 SMALLEST_DEVIATION = 1e-6

@@ -35,11 +35,11 @@ from dpbench.cli.reproduce import reproduce
 from dpbench.cli.status import status
 from dpbench.cli.tune import tune
 from dpbench.cli.warnings import warn_of_borrowed_schedules
-from dpbench.cli.with_means import with_means
+from dpbench.cli.with_run_options import with_run_options
 from dpbench.cli.worker import worker
 from dpbench.errors import UserError
 from dpbench.faults import explained, is_fault
-from dpbench.grid.stopping import stop_when_told
+from dpbench.jobs.stopping import stop_when_told
 
 app = typer.Typer(
     name="dpbench",
@@ -50,26 +50,26 @@ app = typer.Typer(
 )
 
 if TYPE_CHECKING:
-    from dpbench.cli.means import Means
+    from dpbench.cli.run_options import RunOptions
 
 
-@with_means
+@with_run_options
 def run(
     grid: GridArgument,
     out: OutOption = None,
     plugin: PluginOption = None,
     data_dir: DataOption = None,
     *,
-    means: "Means",
+    options: "RunOptions",
 ) -> None:
     """Train, attack, evaluate and draw every cell of a grid; resumes what is already there."""
     from dpbench.cli.execute import execute
 
     outcomes = []
     for context, folder in _contexts(
-        grid, out, device=means.device, plugins=plugin, data_dir=data_dir
+        grid, out, device=options.device, plugins=plugin, data_dir=data_dir
     ):
-        outcome = execute(context, folder, means)
+        outcome = execute(context, folder, options)
         draw(folder, data_dir)
         _summary(outcome.cells, outcome.attacks)
         err = Console(stderr=True)
@@ -106,7 +106,7 @@ def list_(
     ],
 ) -> None:
     """List what a grid can name."""
-    from dpbench.grid.shipped import list_grids, purpose
+    from dpbench.study.shipped import list_grids, purpose
 
     screen = console()
     if what == "grids":
@@ -189,10 +189,10 @@ def _contexts(
     """Returns every run of a grid file with its folder, one for each population."""
     import torch
 
-    from dpbench.grid.job import Context
-    from dpbench.grid.shipped import find_grid
-    from dpbench.grid.spec import read_grids
-    from dpbench.grid.store import Store
+    from dpbench.jobs.store import Store
+    from dpbench.study.context import Context
+    from dpbench.study.shipped import find_grid
+    from dpbench.study.spec import read_grids
 
     torch.set_num_threads(1)
     grids = read_grids(find_grid(grid), plugins or ())

@@ -3,19 +3,17 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from dpbench.audit.reading import Bits, Shadows
 from dpbench.cli.console import console
 
 if TYPE_CHECKING:
-    from dpbench.cli.audit_rows import Row
-    from dpbench.privacy.score_file import ScoreFile
-
-Bits = Literal["one-run", "independent-models"]
-Shadows = Literal["leave-one-out", "none"]
+    from dpbench.audit.rows import Row
+    from dpbench.privacy.audits.score_file import ScoreFile
 
 
 def audit(
@@ -43,8 +41,8 @@ def audit(
     ] = None,
 ) -> None:
     """Show how well scores tell members apart, and every lower bound on epsilon they prove."""
-    from dpbench.cli.audit_file import audit_rows
-    from dpbench.privacy.score_file import ScoreFile
+    from dpbench.audit.score_file import audit_rows
+    from dpbench.privacy.audits.score_file import ScoreFile
 
     data = ScoreFile.read(file).at(delta)
     rows = audit_rows(data, bits=bits, shadows=shadows, seed=seed)

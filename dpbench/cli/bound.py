@@ -13,8 +13,8 @@ from dpbench.errors import UserError
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-    from dpbench.privacy.game import Game
-    from dpbench.privacy.guarantee import Guarantee
+    from dpbench.privacy.bounds.game import Game
+    from dpbench.privacy.bounds.guarantee import Guarantee
 
 Adjacency = Literal["add_remove", "replace_one"]
 
@@ -51,8 +51,8 @@ def bound(
 
     Takes one of --epsilon, --mu, and --noise-multiplier with --sampling-rate and --steps.
     """
-    from dpbench.privacy.game import GAMES, Game
-    from dpbench.privacy.limit import game_refusal
+    from dpbench.privacy.bounds.game import GAMES, Game
+    from dpbench.privacy.bounds.limit import game_refusal
 
     if [epsilon, mu, noise_multiplier].count(None) != 2:
         raise UserError(
@@ -94,7 +94,7 @@ def bound(
 def _promised(
     table: Table, epsilon: float | None, mu: float | None, *, delta: float, adjacency: Adjacency
 ) -> "Guarantee":
-    from dpbench.privacy.guarantee import Guarantee
+    from dpbench.privacy.bounds.guarantee import Guarantee
 
     if epsilon is not None:
         promise = Guarantee(epsilon=epsilon, delta=delta, adjacency=adjacency)
@@ -107,7 +107,7 @@ def _promised(
 
 
 def _event(noise_multiplier: float, sampling_rate: float | None, steps: int | None) -> "DpEvent":
-    from dpbench.privacy.mechanism import SampledGaussian
+    from dpbench.privacy.accounting.mechanism import SampledGaussian
 
     fields = {
         "noise_multiplier": noise_multiplier,
@@ -120,8 +120,8 @@ def _event(noise_multiplier: float, sampling_rate: float | None, steps: int | No
 def _accounted(
     table: Table, event: "DpEvent", *, delta: float, adjacency: Adjacency
 ) -> "Guarantee":
-    from dpbench.privacy.accountants import epsilon_prv, epsilon_rdp
-    from dpbench.privacy.guarantee import Guarantee
+    from dpbench.privacy.accounting.accountants import epsilon_prv, epsilon_rdp
+    from dpbench.privacy.bounds.guarantee import Guarantee
 
     promise = Guarantee.of_event(event, delta=delta, adjacency=adjacency)
     _state(table, "epsilon_pld", promise, "privacy-loss distribution: the one used below")
@@ -148,8 +148,8 @@ def _at(promise: "Guarantee") -> str:
 
 def _limits(table: Table, promise: "Guarantee", game: "Game", *, fpr: Sequence[float]) -> None:
     """Adds a row for each bound that holds and each FPR, then one for each that does not."""
-    from dpbench.privacy.catalogue import BOUNDS
-    from dpbench.privacy.limit import limit, refusal
+    from dpbench.privacy.bounds.catalogue import BOUNDS
+    from dpbench.privacy.bounds.limit import limit, refusal
 
     refused = {bound.name: refusal(bound, promise, game) for bound in BOUNDS}
     table.add_section()

@@ -37,7 +37,7 @@ def registered_by(file: Path) -> list[type[Component]]:
     """
     import dpbench.attacks
     import dpbench.defenses  # noqa: F401
-    from dpbench.grid.plugins import load_plugins
+    from dpbench.study.plugins import load_plugins
 
     before = {cls for kind in _CHECKED for cls in REGISTRIES[kind].values()}
     load_plugins([str(file)])

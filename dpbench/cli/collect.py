@@ -10,17 +10,17 @@ from dpbench.cli.draw import draw
 from dpbench.cli.options import DataOption, FolderArgument, PluginOption
 
 if TYPE_CHECKING:
-    from dpbench.grid.cell import Plan
-    from dpbench.grid.job import Context
+    from dpbench.study.cell import Plan
+    from dpbench.study.context import Context
 
 
 def collect(
     folder: FolderArgument, plugin: PluginOption = None, data_dir: DataOption = None
 ) -> None:
     """Write the tables and the report of what workers have finished, computing nothing."""
-    from dpbench.grid.folder import open_run
-    from dpbench.grid.listing import write_listing
-    from dpbench.grid.plan import make_plan
+    from dpbench.jobs.listing import write_listing
+    from dpbench.study.folder import open_run
+    from dpbench.study.plan import make_plan
 
     context = open_run(folder, data_dir=data_dir, plugins=plugin or ())
     plan = make_plan(context)
@@ -31,9 +31,9 @@ def collect(
 
 def write_results(context: "Context", plan: "Plan", folder: Path) -> int:
     """Writes tables and report; returns how many rows have no result."""
-    from dpbench.grid import runner
+    from dpbench.study import execution
 
-    outcome = runner.collect(context, plan, folder)
+    outcome = execution.collect(context, plan, folder)
     draw(folder, context.data_dir)
     err = Console(stderr=True)
     for what, why in outcome.failures:

@@ -14,13 +14,13 @@ from rich.table import Table
 from dpbench.cli.console import console
 from dpbench.cli.options import DataOption, FolderArgument, PluginOption
 from dpbench.cli.warnings import warn_of_borrowed_schedules
-from dpbench.cli.with_means import with_means
+from dpbench.cli.with_run_options import with_run_options
 
 if TYPE_CHECKING:
-    from dpbench.cli.means import Means
+    from dpbench.cli.run_options import RunOptions
 
 
-@with_means
+@with_run_options
 def compare(
     folder: FolderArgument,
     defense: Annotated[
@@ -36,7 +36,7 @@ def compare(
     ] = None,
     data_dir: DataOption = None,
     *,
-    means: "Means",
+    options: "RunOptions",
 ) -> None:
     """Compare a defense with a run's baselines at equal accuracy, on the same bits and seeds."""
     import torch
@@ -44,9 +44,9 @@ def compare(
     from dpbench.cli.execute import execute
     from dpbench.comparison.compare import compare as compare_cells
     from dpbench.comparison.plan import folder_name, plan_comparison
-    from dpbench.grid.job import Context
-    from dpbench.grid.run import load
-    from dpbench.grid.store import COMPARISONS
+    from dpbench.jobs.store import COMPARISONS
+    from dpbench.study.context import Context
+    from dpbench.study.run import load
 
     torch.set_num_threads(1)
     base = load(folder, data_dir=data_dir)
@@ -54,9 +54,9 @@ def compare(
     warn_of_borrowed_schedules(planned.grid, named=str(folder / "grid.yaml"))
     out = folder / COMPARISONS / folder_name(planned.compared)
     context = Context(
-        grid=planned.grid, store=base.context.store, device=means.device, data_dir=data_dir
+        grid=planned.grid, store=base.context.store, device=options.device, data_dir=data_dir
     )
-    outcome = execute(context, out, means)
+    outcome = execute(context, out, options)
     labels = {cell.label for cell in planned.compared}
     failed = [(what, why) for what, why in outcome.failures if what.split(" / ")[0] in labels]
     run = load(out, data_dir=data_dir)

@@ -22,8 +22,8 @@ def disparity(
     ] = None,
 ) -> None:
     """Attack a cell again with other shadows: coverage, stability and overlap of its attacks."""
-    from dpbench.grid.disparity import disparities, overlaps
-    from dpbench.grid.run import load
+    from dpbench.study.disparity import disparities, overlaps
+    from dpbench.study.run import load
 
     run = load(folder, data_dir=data_dir)
     err = Console(stderr=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 def draw(folder: Path, data_dir: Path | None, *, force: bool = False) -> None:
     """Draws the report, unless it was drawn from these very tables by this version."""
     from dpbench import __version__
-    from dpbench.grid.keys import key_of
-    from dpbench.grid.run import load
+    from dpbench.jobs.keys import key_of
+    from dpbench.study.run import load
 
     tables = [(folder / f"{name}.csv").read_text() for name in ("cells", "attacks")]
     stamp, key = folder / "store" / "report.key", key_of([__version__, *tables])

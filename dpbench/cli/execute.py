@@ -7,22 +7,23 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from dpbench.cli.means import Means
+from dpbench.cli.run_options import RunOptions
 from dpbench.faults import explained
-from dpbench.grid import runner
-from dpbench.grid.job import Context
+from dpbench.jobs.runner import default_workers, retry_failed
 from dpbench.progress import Form, RunProgress
+from dpbench.study import execution
+from dpbench.study.context import Context
 
 
 def execute(
-    context: Context, folder: Path, means: Means, *, cells: str = "cells"
-) -> runner.Outcome:
+    context: Context, folder: Path, options: RunOptions, *, cells: str = "cells"
+) -> execution.Outcome:
     """Runs every open job of a grid and writes its tables.
 
     Args:
         context: The run.
         folder: Its folder.
-        means: With what it is run.
+        options: With what it is run.
         cells: What cells are called here.
 
     Raises:
@@ -30,20 +31,20 @@ def execute(
     """
     err = Console(stderr=True)
     err.print(context.population.understood, markup=False, highlight=False, soft_wrap=True)
-    plan = runner.prepare(context, folder)
-    if means.retry_failed:
-        runner.retry_failed(context.store, plan)
+    plan = execution.prepare(context, folder)
+    if options.retry_failed:
+        retry_failed(context.store, plan.jobs)
     counts = f"{len(plan.cells)} {cells}, {len(plan.jobs)} jobs"
     err.print(f"{context.grid.name}: {counts} -> {folder}", markup=False)
-    with followed(context, folder, err, form=means.progress) as report:
-        return runner.execute(
+    with followed(context, folder, err, form=options.progress) as report:
+        return execution.execute(
             context,
             plan,
             folder,
-            workers=means.workers or runner.default_workers(),
+            workers=options.workers or default_workers(),
             report=report,
-            limits=means.limits,
-            executor=means.executor,
+            limits=options.limits,
+            executor=options.executor,
         )
 
 

@@ -1,4 +1,4 @@
-"""`dpbench gc`: a store without what serves nobody."""
+"""`dpbench gc`: remove files that nothing refers to."""
 
 from collections import defaultdict
 from typing import Annotated
@@ -16,7 +16,8 @@ def gc(
     data_dir: DataOption = None,
 ) -> None:
     """Remove records that no cell refers to, and what dead processes left; live claims stay."""
-    from dpbench.grid.garbage import find_garbage, wanted
+    from dpbench.jobs.garbage import find_garbage
+    from dpbench.study.wanted import wanted
 
     garbage = find_garbage(folder, wanted(folder, data_dir=data_dir, plugins=plugin or []))
     screen = console()

@@ -19,10 +19,10 @@ def merge(
 ) -> None:
     """Take in the results of other stores of a grid, verify them, and write the tables."""
     from dpbench.cli.collect import write_results
-    from dpbench.grid.folder import open_run
-    from dpbench.grid.merge import merge as merge_stores
-    from dpbench.grid.merge import open_store
-    from dpbench.grid.plan import make_plan
+    from dpbench.jobs.merge import merge as merge_stores
+    from dpbench.jobs.merge import open_store
+    from dpbench.study.folder import open_run
+    from dpbench.study.plan import make_plan
 
     context = open_run(folder, data_dir=data_dir, plugins=plugin or ())
     stores = [open_store(other) for other in others]

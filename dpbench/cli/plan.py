@@ -5,12 +5,12 @@ from pathlib import Path
 from rich.table import Table
 
 from dpbench.cli.console import console
-from dpbench.grid.cell import Plan
-from dpbench.grid.job import Context
-from dpbench.grid.plan import make_plan
-from dpbench.grid.runner import default_workers
-from dpbench.grid.tables import claim_columns
-from dpbench.grid.trials import require_networks
+from dpbench.jobs.runner import default_workers
+from dpbench.study.cell import Plan
+from dpbench.study.context import Context
+from dpbench.study.plan import make_plan
+from dpbench.study.tables import claim_columns
+from dpbench.study.trials import require_networks
 
 
 def show_plan(context: Context, folder: Path) -> None:

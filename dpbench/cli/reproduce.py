@@ -11,14 +11,14 @@ from rich.table import Table
 
 from dpbench.cli.console import console
 from dpbench.cli.options import DataOption
-from dpbench.cli.with_means import with_means
+from dpbench.cli.with_run_options import with_run_options
 from dpbench.errors import UserError
 
 if TYPE_CHECKING:
-    from dpbench.cli.means import Means
+    from dpbench.cli.run_options import RunOptions
 
 
-@with_means
+@with_run_options
 def reproduce(
     paper: Annotated[
         str | None, typer.Argument(help="A paper's name; all of them if left out.")
@@ -28,7 +28,7 @@ def reproduce(
     ),
     data_dir: DataOption = None,
     *,
-    means: "Means",
+    options: "RunOptions",
 ) -> None:
     """Run the grids of papers and write a page for each: reported, ours, verdict."""
     from dpbench.reproduction.expectation import find_papers
@@ -44,7 +44,7 @@ def reproduce(
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from None
     judged, failures = {}, []
-    run_one = functools.partial(_run, means=means, data_dir=data_dir)
+    run_one = functools.partial(_run, options=options, data_dir=data_dir)
     for one in papers:
         numbers: dict[str, Any] = {name: simulate(name) for name in one.simulations}
         origins = {name: "simulated anew for this page" for name in one.simulations}
@@ -81,25 +81,25 @@ def _run(
     grid: Any,
     out: Path,
     *,
-    means: "Means",
+    options: "RunOptions",
     data_dir: Path | None,
 ) -> tuple[Any, list[tuple[str, str]]]:
     import torch
 
     from dpbench.cli.execute import execute
-    from dpbench.grid.job import Context
-    from dpbench.grid.run import load
-    from dpbench.grid.store import Store
+    from dpbench.jobs.store import Store
+    from dpbench.study.context import Context
+    from dpbench.study.run import load
 
     torch.set_num_threads(1)
     folder = out / grid.name
     context = Context(
         grid=grid,
         store=Store(folder / "store"),
-        device=means.device,
+        device=options.device,
         data_dir=data_dir,
     )
-    outcome = execute(context, folder, means)
+    outcome = execute(context, folder, options)
     return load(folder, data_dir=data_dir), outcome.failures
 
 

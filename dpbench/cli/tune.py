@@ -15,18 +15,18 @@ from dpbench.cli.options import (
     OutOption,
     PluginOption,
 )
-from dpbench.cli.with_means import with_means
+from dpbench.cli.with_run_options import with_run_options
 from dpbench.errors import UserError
 
 if TYPE_CHECKING:
-    from dpbench.cli.means import Means
-    from dpbench.grid.spec import Grid
+    from dpbench.cli.run_options import RunOptions
+    from dpbench.study.spec import Grid
     from dpbench.tuning.trials import Trials
 
 LOSSES = (0.01, 0.03, 0.1)
 
 
-@with_means
+@with_run_options
 def tune(
     grid: GridArgument,
     trials: Annotated[
@@ -41,7 +41,7 @@ def tune(
     plugin: PluginOption = None,
     data_dir: DataOption = None,
     *,
-    means: "Means",
+    options: "RunOptions",
 ) -> None:
     """Try as many recipes and strengths of every defense, on public data; write a grid of the best.
 
@@ -49,15 +49,15 @@ def tune(
     """
     import torch
 
-    from dpbench.grid.shipped import find_grid
-    from dpbench.grid.spec import read_grids
+    from dpbench.study.shipped import find_grid
+    from dpbench.study.spec import read_grids
     from dpbench.tuning.trials import plan_trials
 
     torch.set_num_threads(1)
     losses = _losses(accuracy_loss)
     grids = read_grids(find_grid(grid), plugin or ())
-    options = "".join(f" --accuracy-loss {loss:g}" for loss in accuracy_loss or ())
-    command = f"dpbench tune {grid} --trials {trials} --models {models}{options}"
+    wanted = "".join(f" --accuracy-loss {loss:g}" for loss in accuracy_loss or ())
+    command = f"dpbench tune {grid} --trials {trials} --models {models}{wanted}"
     for evaluated in grids:
         planned = plan_trials(evaluated, trials=trials, models=models)
         folder = out / planned.grid.name if out and len(grids) > 1 else out
@@ -67,7 +67,7 @@ def tune(
             folder or Path("results") / planned.grid.name,
             losses,
             command=command,
-            means=means,
+            options=options,
             data_dir=data_dir,
         )
 
@@ -79,18 +79,18 @@ def _tune(
     losses: Sequence[float],
     *,
     command: str,
-    means: "Means",
+    options: "RunOptions",
     data_dir: Path | None,
 ) -> None:
     """Runs the trials of one population, and writes what was chosen."""
     from dpbench.cli.execute import execute
-    from dpbench.grid.job import Context
-    from dpbench.grid.store import Store
+    from dpbench.jobs.store import Store
+    from dpbench.study.context import Context
     from dpbench.tuning.choose import choose
     from dpbench.tuning.tuned_grid import write_tuned_grid
 
     context = Context(
-        grid=planned.grid, store=Store(folder / "store"), device=means.device, data_dir=data_dir
+        grid=planned.grid, store=Store(folder / "store"), device=options.device, data_dir=data_dir
     )
     err = Console(stderr=True)
     members = context.population.expected_members
@@ -104,7 +104,7 @@ def _tune(
             markup=False,
             soft_wrap=True,
         )
-    outcome = execute(context, folder, means, cells="trials")
+    outcome = execute(context, folder, options, cells="trials")
     rows = choose(planned, outcome.cells, outcome.attacks, losses)
     rows.to_csv(folder / "trials.csv", index=False)
     path = folder / f"{evaluated.name}-tuned.yaml"

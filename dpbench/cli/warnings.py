@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from dpbench.grid.spec import Grid
+    from dpbench.study.spec import Grid
 
 
 def warn_of_borrowed_schedules(grid: "Grid", *, named: str) -> None:

@@ -32,12 +32,12 @@ def worker(
     import torch
 
     from dpbench.cli.execute import followed
-    from dpbench.grid import runner
-    from dpbench.grid.crew import Limits
-    from dpbench.grid.device import require_device
-    from dpbench.grid.executors import Local
-    from dpbench.grid.folder import open_run
-    from dpbench.grid.plan import make_plan
+    from dpbench.jobs.executors import Local
+    from dpbench.jobs.worker_config import Limits
+    from dpbench.study import execution
+    from dpbench.study.device import require_device
+    from dpbench.study.folder import open_run
+    from dpbench.study.plan import make_plan
 
     torch.set_num_threads(1)
     require_device(device)
@@ -48,10 +48,12 @@ def worker(
     err = Console(stderr=True)
     err.print(f"{context.grid.name}: {len(plan.jobs)} jobs in {folder}", markup=False)
     limits = Limits(seconds=job_timeout, memory_gb=memory_limit)
-    crew = runner.crew_of(context, folder, workers=workers, limits=limits, plugins=plugins)
+    config = execution.worker_config(
+        context, folder, workers=workers, limits=limits, plugins=plugins
+    )
     with followed(context, folder, err, form=progress) as report:
-        board = runner.work_off(context, plan, crew, executor=Local(), report=report)
-    failures = [failure for key in board.failed if (failure := context.store.failure(key))]
+        states = execution.work(context, plan, config, executor=Local(), report=report)
+    failures = [failure for key in states.failed if (failure := context.store.failure(key))]
     failed = sum(failure.kind == "failed" for failure in failures)
     err.print(
         f"nothing is left to do, {failed} jobs failed; the tables: dpbench collect {folder}",

@@ -11,7 +11,7 @@ import dpbench
 from dpbench.comparison.compare import Compared
 from dpbench.comparison.sentence import headline, sentence, verdict
 from dpbench.defenses import Composition
-from dpbench.grid.run import Run
+from dpbench.study.run import Run
 
 
 def card(

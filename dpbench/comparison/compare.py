@@ -11,9 +11,9 @@ from dpbench.comparison.measure import ADVANTAGE, METRICS, Measured, Measurement
 from dpbench.comparison.rivals import SLACK, Rival, private_family, rivals
 from dpbench.defenses import Composition
 from dpbench.errors import UserError
-from dpbench.grid.run import Run
 from dpbench.metrics import Interval
 from dpbench.metrics.paired import Draws, combine, interval, models_needed, simultaneous
+from dpbench.study.run import Run
 
 WORSE, BETTER, UNRESOLVED = "worse", "better", "not resolvable"
 BEYOND, SHORT = "more accurate", "less accurate"

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench.errors import UserError
-from dpbench.grid.attack_scores import AttackScores
-from dpbench.grid.best_job import BestJob
-from dpbench.grid.cell import Row
-from dpbench.grid.job import Context
-from dpbench.grid.run import Run
+from dpbench.game.attack_scores import AttackScores
+from dpbench.game.strongest import StrongestJob
 from dpbench.metrics.paired import Draws, Resampling, combine, resolvable
 from dpbench.metrics.strength import strengths, strongest
 from dpbench.seeds import rng_for
+from dpbench.study.cell import Row
+from dpbench.study.context import Context
+from dpbench.study.run import Run
 
 ADVANTAGE = "advantage"
 METRICS = ("tpr_at_fpr_0.001", "tpr_at_fpr_0.01", ADVANTAGE)
@@ -129,11 +129,11 @@ class Measurements:
     def _evidence(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, AttackScores]]:
         """Yields label and scores of what competes for the cell's headline, of the whole cell."""
         best = next(row for row in rows if row.name == "best" and row.knowledge == "adaptive")
-        assert isinstance(best.evaluate, BestJob)
+        assert isinstance(best.evaluate, StrongestJob)
         labels = {row.evaluate.key: row.label for row in rows}
         for job in best.evaluate.candidates:
             if self._context.store.has(job.key):
-                evidence = job.attack_scores(self._context)
+                evidence = job.attack_scores(self._context.results(job))
                 if evidence.scores.shape == self._members.shape:
                     yield labels[job.key], evidence
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from dpbench.defenses import Composition
 from dpbench.errors import UserError
-from dpbench.grid.document import parse_text
-from dpbench.grid.plugins import load_plugins
-from dpbench.grid.spec import Grid, expand_cells
+from dpbench.study.document import parse_text
+from dpbench.study.plugins import load_plugins
+from dpbench.study.spec import Grid, expand_cells
 
 
 class Planned(NamedTuple):

@@ -13,8 +13,8 @@ from dpbench.comparison.compare import (
     Compared,
 )
 from dpbench.comparison.measure import METRICS
-from dpbench.grid.spec import AVERAGE, CANARY
 from dpbench.metrics import Interval
+from dpbench.study.spec import AVERAGE, CANARY
 
 NAMES = {
     "tpr_at_fpr_0.001": "TPR at 0.1 % FPR",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -147,7 +148,7 @@ def load_population(spec: PopulationSpec, *, seed: int, data_dir: Path | None) -
     )
 
 
-def membership(population: Population, *, models: int, seed: int) -> Bools:
+def membership(population: Population, *, models: int | Sequence[int], seed: int) -> Bools:
     """Draws who is a member of which model.
 
     Bits of challenge points are independent Bernoulli(1/2), never balanced: a balanced design would
@@ -155,7 +156,7 @@ def membership(population: Population, *, models: int, seed: int) -> Bools:
 
     Args:
         population: The population; only `challenge` is read.
-        models: Number M of models.
+        models: Number M of models, or the numbers of M models.
         seed: The grid's seed. Row m depends on nothing but the seed, m and the pool's size, so
             adding models leaves the others as they are.
 
@@ -163,8 +164,9 @@ def membership(population: Population, *, models: int, seed: int) -> Bools:
         `(M, n)` bool.
     """
     n = len(population.challenge)
-    rows = [rng_for(seed, "membership", m).integers(2, size=n) == 1 for m in range(models)]
-    return np.reshape(rows, (models, n)).astype(bool) | ~population.challenge
+    numbers = range(models) if isinstance(models, int) else models
+    rows = [rng_for(seed, "membership", m).integers(2, size=n) == 1 for m in numbers]
+    return np.reshape(rows, (len(numbers), n)).astype(bool) | ~population.challenge
 
 
 def _dataset(spec: PopulationSpec) -> Dataset:

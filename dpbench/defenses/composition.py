@@ -225,16 +225,25 @@ class Composition:
         """Whether knowing the masks changes what an adversary makes of a release."""
         return self.repeats > 1 or any(overrides(part, "undo") for part in self.masks)
 
-    def training_identity(self) -> list[dict[str, Any]]:
-        """What enters a training's key beside the adapted recipe and mechanism.
+    def identity(self) -> list[dict[str, Any]]:
+        """Returns what enters a key."""
+        return [part.identity() for part in self.parts]
+
+    @cached_property
+    def in_training(self) -> "Composition":
+        """The parts that a training depends on beside the adapted recipe and the mechanism.
 
         Parts that only adapt the recipe or set the mechanism are known by what they made of these,
         and parts that only release are not part of the training at all.
         """
         code = [stage for stage in TRAINING_STAGES if stage not in ("adapt", "mechanism")]
-        return [
-            part.identity() for part in self.parts if any(overrides(part, stage) for stage in code)
-        ]
+        kept = (part for part in self.parts if any(overrides(part, stage) for stage in code))
+        return Composition(tuple(kept))
+
+    @cached_property
+    def representation(self) -> "Composition":
+        """The parts that give the network something else than the inputs."""
+        return Composition(tuple(part for part in self.parts if overrides(part, "represent")))
 
 
 def _rivals(parts: Sequence[Defense], what: str) -> UserError:

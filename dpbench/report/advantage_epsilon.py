@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from dpbench.privacy.bounds import accuracy_half_exp, advantage_yeom
-from dpbench.privacy.bounds import advantage_epsilon as from_epsilon_delta
+from dpbench.privacy.bounds.bounds import accuracy_half_exp, advantage_yeom
+from dpbench.privacy.bounds.bounds import advantage_epsilon as from_epsilon_delta
 from dpbench.report.canvas import canvas, drawable, house_style, legend_beside, settle
 from dpbench.report.palette import CANARY, DP_SGD, QUIET, THEORY
 from dpbench.report.results import Floats, Results, Tables, epsilon_text, tables

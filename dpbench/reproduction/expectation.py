@@ -9,8 +9,8 @@ from pydantic import Field
 
 from dpbench.component import Settings
 from dpbench.errors import UserError, suggest
-from dpbench.grid.document import read_document
-from dpbench.grid.shipped import EXPECTATION, grid_folders
+from dpbench.study.document import read_document
+from dpbench.study.shipped import EXPECTATION, grid_folders
 
 Metric = Literal[
     "advantage",

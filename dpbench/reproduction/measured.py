@@ -5,12 +5,12 @@ import math
 import numpy as np
 
 from dpbench.errors import UserError
-from dpbench.grid.attack_scores import AttackScores
-from dpbench.grid.run import Run
+from dpbench.game.attack_scores import AttackScores
 from dpbench.metrics import Interval
 from dpbench.metrics.paired import Draws, Resampling, combine, interval
 from dpbench.reproduction.expectation import Measure
 from dpbench.seeds import rng_for
+from dpbench.study.run import Run
 
 REPLICATES = 200
 _CELL_METRICS = ("test_accuracy", "train_accuracy")

@@ -3,9 +3,9 @@
 import dataclasses
 
 from dpbench.data import PopulationSpec
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import Grid, read_grid
 from dpbench.reproduction.expectation import Paper
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import Grid, read_grid
 from dpbench.training.recipe import Recipe
 
 

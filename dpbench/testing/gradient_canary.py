@@ -23,9 +23,9 @@ from dpbench.errors import UserError
 from dpbench.metrics.roc import roc
 from dpbench.metrics.thresholds import best_threshold
 from dpbench.privacy import SampledGaussian
-from dpbench.privacy.calibration import calibrate_advantage
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.accounting.calibration import calibrate_advantage
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.trials import Trials
 from dpbench.testing.canary_game import canary_task, fair_coins
 from dpbench.testing.canary_scores import log_likelihood_ratio, observe
 from dpbench.training.fit import fit

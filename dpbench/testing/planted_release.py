@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from dpbench.attacks.base import Floats, Ints, Points
-from dpbench.attacks.confidence import SMALLEST
+from dpbench.attacks.toolbox.confidence import SMALLEST
 
 _A = TypeVar("_A", bound=NDArray[Any])
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from dpbench.errors import NoResult
 from dpbench.models.base import Architecture
 from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe, Sampling
@@ -214,8 +215,12 @@ Progress = Callable[[float], None]
 """Called with the finished fraction of the task, now and then."""
 
 
-class Diverged(Exception):
+class Diverged(NoResult):
     """A loss or a weight is not finite: the training failed, it must not be scored."""
+
+    def __str__(self) -> str:
+        """Returns the reason as the tables show it."""
+        return f"diverged: {super().__str__()}"
 
 
 def require_finite(weights: Mapping[str, Tensor], *, step: int) -> None:

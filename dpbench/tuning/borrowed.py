@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dpbench.defenses import Composition, DpSgd
 from dpbench.defenses.base import overrides
 from dpbench.defenses.dp_schedules import SCHEDULES, Home
-from dpbench.grid.spec import Grid
+from dpbench.study.spec import Grid
 
 # A schedule holds for about as many members; a game on twice as many is another one.
 _MOST_TIMES = 1.5

@@ -10,8 +10,8 @@ from scipy.stats import qmc
 from dpbench.defenses import Composition, Defense, OwnRecipe
 from dpbench.defenses.search import Choice, Search
 from dpbench.errors import UserError
-from dpbench.grid.spec import Grid, expand_attacks
 from dpbench.seeds import rng_for
+from dpbench.study.spec import Grid, expand_attacks
 from dpbench.tuning.recipes import draw_recipes, with_recipe, without_recipe
 
 ATTACKS = ("gap", "malt", "lira")

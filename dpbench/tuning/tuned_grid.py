@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from dpbench.defenses import Composition, OwnRecipe, Undefended
-from dpbench.grid.document import write_document
-from dpbench.grid.spec import Grid
+from dpbench.study.document import write_document
+from dpbench.study.spec import Grid
 from dpbench.tuning.recipes import as_own, with_recipe, without_recipe
 from dpbench.tuning.trials import UNDEFENDED, Trials
 

@@ -7,11 +7,11 @@ from scipy.stats import norm
 import dpbench
 from dpbench.attacks import Access, AttackD, NotApplicable
 from dpbench.attacks.attack_d import standing
-from dpbench.grid import runner
-from dpbench.grid.document import write_document
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.document import write_document
+from dpbench.study.spec import read_grid
 from dpbench.testing import auc, check_attack, plant
 
 GRID = {
@@ -62,14 +62,14 @@ def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("students")
     write_document(GRID, out / "grid.yaml")
     context = Context(grid=read_grid(out / "grid.yaml"), store=Store(out / "store"))
-    plan = runner.prepare(context, out)
-    runner.execute(context, plan, out, workers=0, report=lambda board: None)
+    plan = execution.prepare(context, out)
+    execution.execute(context, plan, out, workers=0, report=lambda states: None)
     return dpbench.load(out)
 
 
 def test_students_agree_with_their_own_target(run):
     row = next(row for row in run.plan.cells[0].rows if row.attack == AttackD(students=3))
-    view = row.scores.view(run.context)
+    view = row.scores.view(run.context.results(row.scores))
     students, targets = view.students(), view.target.scores()
     assert students.shape == (8, 3, *targets.shape[1:])
     np.testing.assert_allclose(students.sum(-1), 1, rtol=1e-5)

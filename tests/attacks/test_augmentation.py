@@ -9,8 +9,8 @@ from slow_shadows import for_each
 from views import view_of
 
 from dpbench.attacks import Access, Augmentation, Gap, NotApplicable, Oracle
-from dpbench.attacks.image_copies import diamond, shifted, turned
-from dpbench.attacks.shadow_classifier import fit_logistic
+from dpbench.attacks.toolbox.image_copies import diamond, shifted, turned
+from dpbench.attacks.toolbox.shadow_classifier import fit_logistic
 from dpbench.testing import auc, check_attack, plant
 
 

@@ -15,8 +15,8 @@ from dpbench.attacks import (
     Oracle,
     pattern_regression,
 )
-from dpbench.attacks.augmented import augmented
-from dpbench.attacks.pattern_regression import left_out_log_odds
+from dpbench.attacks.toolbox.augmented import augmented
+from dpbench.attacks.toolbox.pattern_regression import left_out_log_odds
 from dpbench.testing import auc, check_attack, plant
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dpbench.attacks.augmented import augmented
+from dpbench.attacks.toolbox.augmented import augmented
 
 
 def slow(image, down, right, mirrored):

@@ -14,7 +14,7 @@ from views import random_outputs, view_of
 from dpbench.attacks import Lira
 from dpbench.attacks.base import Access, NotApplicable
 from dpbench.attacks.bavaria import Bavaria, Predictive
-from dpbench.attacks.confidence import logit
+from dpbench.attacks.toolbox.confidence import logit
 from dpbench.testing import auc, check_attack, plant, standard_error
 
 ATTACKS = [

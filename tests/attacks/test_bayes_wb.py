@@ -11,9 +11,10 @@ from slow_shadows import for_each, out_mean
 from views import random_outputs, view_of
 
 from bench.bayes_wb import MODELS, table
-from dpbench.attacks import Access, BayesWb, NotApplicable, Oracle, displacement
-from dpbench.attacks.displacement import Displacement, evidence_of, learn_on_layer
-from dpbench.attacks.proxy_tops import PENALTIES, fit_softmax, proxy_tops
+from dpbench.attacks import Access, BayesWb, NotApplicable, Oracle
+from dpbench.attacks.toolbox import displacement
+from dpbench.attacks.toolbox.displacement import Displacement, evidence_of, learn_on_layer
+from dpbench.attacks.toolbox.proxy_tops import PENALTIES, fit_softmax, proxy_tops
 from dpbench.testing import auc, check_attack, plant
 
 FORMS = [

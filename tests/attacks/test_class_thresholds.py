@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from views import random_outputs, view_of
 
 from dpbench.attacks.base import NotApplicable
-from dpbench.attacks.class_thresholds import class_thresholds
 from dpbench.attacks.malt import Malt
 from dpbench.attacks.modified_entropy import ModifiedEntropy
+from dpbench.attacks.toolbox.class_thresholds import class_thresholds
 from dpbench.testing import auc
 
 

@@ -8,8 +8,8 @@ from linear_models import Linear
 from views import view_of
 
 from dpbench.attacks import Access, Combined, NotApplicable
-from dpbench.attacks.image_copies import diamond, shifted
-from dpbench.attacks.shadow_classifier import as_they_are, membership_log_odds
+from dpbench.attacks.toolbox.image_copies import diamond, shifted
+from dpbench.attacks.toolbox.shadow_classifier import as_they_are, membership_log_odds
 from dpbench.testing import check_attack, plant
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpbench.attacks import Access, AccessError, GradientNorm, NotApplicable
-from dpbench.attacks.likelihood_ratio import likelihood_ratio
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.testing import auc, plant

@@ -5,7 +5,7 @@ import pytest
 from linear_models import Linear, draw
 from scipy.stats import spearmanr
 
-from dpbench.attacks.hop_skip_jump import Box, boundary_distances
+from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 
 
 def box(features, reach=100.0, unit=1.0):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpbench.attacks.leave_one_out import leave_one_out, means
+from dpbench.attacks.toolbox.leave_one_out import leave_one_out, means
 
 
 def draw(seed, models=7, points=11, center=0.0):

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from dpbench.attacks import Access, Lira, NotApplicable
-from dpbench.attacks.confidence import logit
-from dpbench.attacks.likelihood_ratio import likelihood_ratio
+from dpbench.attacks.toolbox.confidence import logit
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.testing import plant
 
 

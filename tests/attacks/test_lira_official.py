@@ -8,9 +8,9 @@ from scipy.stats import norm
 from views import random_outputs, view_of
 
 from dpbench.attacks import Access, LiraOfficial, NotApplicable
-from dpbench.attacks.confidence import hinge, logit
 from dpbench.attacks.lira import Lira
 from dpbench.attacks.lira_official import leave_one_out_median
+from dpbench.attacks.toolbox.confidence import hinge, logit
 from dpbench.testing import auc, check_attack, plant
 
 ATTACKS = [

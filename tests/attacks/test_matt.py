@@ -8,8 +8,8 @@ from scipy.special import softmax
 from scipy.stats import norm, rankdata, spearmanr
 
 from dpbench.attacks import Access, AccessError, Mast, Matt, NotApplicable, Oracle
-from dpbench.attacks.likelihood_ratio import likelihood_ratio
 from dpbench.attacks.matt import descent, descent_from_shadows
+from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.testing import auc, plant

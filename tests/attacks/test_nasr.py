@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from dpbench.attacks import Access, Nasr
 from dpbench.attacks.nasr import components
-from dpbench.attacks.supervised_network import Components, SupervisedNetworks
+from dpbench.attacks.toolbox.supervised_network import Components, SupervisedNetworks
 from dpbench.testing import auc, check_attack, plant
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dpbench.attacks import Access, Lira, Rmia, point_blocks
-from dpbench.attacks.point_blocks import blocks, row_sums
+from dpbench.attacks import Access, Lira, Rmia
+from dpbench.attacks.toolbox import point_blocks
+from dpbench.attacks.toolbox.point_blocks import blocks, row_sums
 from dpbench.testing import plant
 
 MODELS = 12

@@ -9,10 +9,10 @@ from scipy.stats import norm
 from views import random_outputs
 
 from dpbench.attacks.base import Access, AccessError, NotApplicable
-from dpbench.attacks.confidence import logit
 from dpbench.attacks.malt import Malt
 from dpbench.attacks.quantile_regression import QuantileRegression, gaussian
-from dpbench.attacks.ridge import Ridge
+from dpbench.attacks.toolbox.confidence import logit
+from dpbench.attacks.toolbox.ridge import Ridge
 from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.testing import auc, check_attack, plant

@@ -5,10 +5,10 @@ import pytest
 from scipy.optimize import linprog
 from views import random_outputs, view_of
 
-from dpbench.attacks import pinball
-from dpbench.attacks.pinball import conditional_quantile, least_pinball_loss
-from dpbench.attacks.radial import radial_features
-from dpbench.attacks.ridge import PENALTIES, Ridge
+from dpbench.attacks.toolbox import pinball
+from dpbench.attacks.toolbox.pinball import conditional_quantile, least_pinball_loss
+from dpbench.attacks.toolbox.radial import radial_features
+from dpbench.attacks.toolbox.ridge import PENALTIES, Ridge
 
 
 def regression(seed, rows=80, width=6, responses=4, noise=1.0):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp, softmax
 
-from dpbench.attacks.confidence import cross_entropy, logit
+from dpbench.attacks.toolbox.confidence import cross_entropy, logit
 
 LABELS = np.array([2, 0, 1, 1])
 

@@ -7,7 +7,7 @@ from scipy.special import expit
 from views import random_outputs
 
 from dpbench.attacks.base import NotApplicable
-from dpbench.attacks.shadow_classifier import fit_logistic, membership_log_odds
+from dpbench.attacks.toolbox.shadow_classifier import fit_logistic, membership_log_odds
 
 
 def objective(weights, design, bits):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from slow_shadows import for_each, out_mean, sides
 
 from dpbench.attacks.base import NotApplicable
-from dpbench.attacks.shadow_means import balanced_means, out_means
+from dpbench.attacks.toolbox.shadow_means import balanced_means, out_means
 
 
 def draw(seed, models=6, points=9):

@@ -7,8 +7,8 @@ from views import random_outputs, view_of
 from dpbench.attacks.base import Access
 from dpbench.attacks.malt import Malt
 from dpbench.attacks.salem import Salem
-from dpbench.attacks.shadow_classifier import membership_log_odds
 from dpbench.attacks.shokri import Shokri
+from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds
 from dpbench.testing import auc, check_attack, plant, standard_error
 
 

@@ -6,8 +6,8 @@ from scipy.stats import norm
 from views import random_outputs, view_of
 
 from dpbench.attacks.base import Access, NotApplicable
-from dpbench.attacks.confidence import cross_entropy
 from dpbench.attacks.malt import Malt
+from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.attacks.yeom_bounded_loss import YeomBoundedLoss
 from dpbench.attacks.yeom_gaussian import YeomGaussian
 from dpbench.component import REGISTRIES

@@ -8,16 +8,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dpbench.audit.metrics import pair_metrics
+from dpbench.audit.rows import Row
+from dpbench.audit.score_file import audit_rows
 from dpbench.cli.audit import audit
-from dpbench.cli.audit_file import audit_rows
-from dpbench.cli.audit_metrics import pair_metrics
-from dpbench.cli.audit_rows import Row
 from dpbench.errors import UserError
-from dpbench.privacy.canaries import OneRun
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.one_run import audit_one_run
-from dpbench.privacy.score_file import ScoreFile
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits.canaries import OneRun
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.one_run import audit_one_run
+from dpbench.privacy.audits.score_file import ScoreFile
+from dpbench.privacy.audits.trials import Trials
 
 app = typer.Typer()
 app.command()(audit)

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from dpbench import privacy
 from dpbench.cli.bound import bound
 from dpbench.errors import UserError
-from dpbench.privacy import accountants
-from dpbench.privacy.catalogue import BOUNDS
+from dpbench.privacy.accounting import accountants
+from dpbench.privacy.bounds.catalogue import BOUNDS
 
 app = typer.Typer()
 app.command()(bound)

@@ -28,11 +28,11 @@ from dpbench.comparison.sentence import verdict as overall
 from dpbench.component import REGISTRIES, register
 from dpbench.defenses import Defense, DpSgd
 from dpbench.errors import UserError
-from dpbench.grid import runner
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import COMPARISONS, Store
+from dpbench.jobs.store import COMPARISONS, Store
 from dpbench.metrics import Interval
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.spec import read_grid
 
 GRID = {
     "name": "small",
@@ -100,8 +100,8 @@ def finished(tmp_path_factory):
 
 def run_in(folder: Path, grid, store):
     context = Context(grid=grid, store=store)
-    plan = runner.prepare(context, folder)
-    outcome = runner.execute(context, plan, folder, workers=0, report=lambda board: None)
+    plan = execution.prepare(context, folder)
+    outcome = execution.execute(context, plan, folder, workers=0, report=lambda states: None)
     assert not outcome.failures
 
 

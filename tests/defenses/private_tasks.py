@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dpbench.defenses.private_regression import PrivateRegression
 from dpbench.models import Softmax
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits.trials import Trials
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Task, TrainingData
 

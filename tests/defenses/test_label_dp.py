@@ -11,8 +11,8 @@ import dpbench.attacks  # noqa: F401
 from dpbench.component import REGISTRIES
 from dpbench.defenses import Composition, DpSgd, LabelDp, label_dp
 from dpbench.errors import UserError
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.trials import Trials
 from dpbench.testing import check_defense
 from dpbench.training.fit import predict
 from dpbench.training.task import Task

@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 
 from dpbench import privacy
 from dpbench.defenses import ObjectivePerturbation
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
 from dpbench.testing import check_defense
 from dpbench.training.task import Task
 from tests.defenses.private_tasks import (

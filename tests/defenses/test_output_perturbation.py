@@ -14,8 +14,8 @@ from dpbench.defenses import output_perturbation as module
 from dpbench.defenses.private_regression import INPUT_NORM, SENSITIVITY
 from dpbench.errors import UserError
 from dpbench.models import MLP, Softmax
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.gaussian_audit import audit_gaussian
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.gaussian_audit import audit_gaussian
 from dpbench.testing import check_defense
 from dpbench.training.convex import Regression, minimise
 from dpbench.training.task import Task

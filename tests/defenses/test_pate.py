@@ -14,8 +14,8 @@ from dpbench import privacy
 from dpbench.defenses import Composition, LabelOnly, Pate, pate
 from dpbench.errors import UserError
 from dpbench.models import MLP
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.gaussian_audit import audit_gaussian
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.gaussian_audit import audit_gaussian
 from dpbench.testing import check_defense
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Task, TrainingData

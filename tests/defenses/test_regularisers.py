@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from dpbench.attacks.augmented import augmented
+from dpbench.attacks.toolbox.augmented import augmented
 from dpbench.defenses import (
     L1,
     L2,
@@ -27,8 +27,8 @@ from dpbench.defenses import (
 )
 from dpbench.defenses.mixup_mmd import squared_mmd
 from dpbench.errors import UserError
-from dpbench.grid.spec import expand_attacks
 from dpbench.models import CNN, MLP, Softmax
+from dpbench.study.spec import expand_attacks
 from dpbench.testing import check_defense
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.schedule import learning_rates

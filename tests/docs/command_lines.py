@@ -8,7 +8,7 @@ import typer
 from pages import ROOT
 
 from dpbench.cli import app
-from dpbench.grid.shipped import list_grids
+from dpbench.study.shipped import list_grids
 
 _TAKES_GRID = ("run", "plan", "tune")
 

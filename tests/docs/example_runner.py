@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from dpbench.cli import app
 from dpbench.errors import UserError
-from dpbench.grid.document import parse_text
 from dpbench.reproduction.expectation import read_paper
+from dpbench.study.document import parse_text
 
 _REST_OF_GRID = {
     "population": "{dataset: letter, pool: 200}",

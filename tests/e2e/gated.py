@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.kill_and_resume import TABLES
-from dpbench.grid import runner
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.spec import read_grid
 
 GRID = {
     "name": "tiny",
@@ -68,7 +68,7 @@ def prepared(folder: Path, **changes: object) -> tuple[Context, Path]:
     path = folder / "tiny.yaml"
     path.write_text(json.dumps(GRID | {"plugins": [str(folder / "held.py")]} | changes))
     context = Context(grid=read_grid(path), store=Store(folder / "run" / "store"))
-    runner.prepare(context, folder / "run")
+    execution.prepare(context, folder / "run")
     return context, folder / "run"
 
 
@@ -76,8 +76,8 @@ def compute(folder: Path, **changes: object) -> Path:
     """A run made by one process."""
     context, out = prepared(folder, **changes)
     (folder / "gate").touch()
-    plan = runner.prepare(context, out)
-    outcome = runner.execute(context, plan, out, workers=0, report=lambda board: None)
+    plan = execution.prepare(context, out)
+    outcome = execution.execute(context, plan, out, workers=0, report=lambda states: None)
     assert not outcome.failures
     return out
 

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 import dpbench
 from dpbench.cli import app
 from dpbench.errors import UserError
-from dpbench.grid import runner
-from dpbench.grid.folder import open_run
-from dpbench.grid.store import Failure, Store
+from dpbench.jobs.runner import retry_failed
+from dpbench.jobs.store import Failure, Store
+from dpbench.study import execution
+from dpbench.study.folder import open_run
 
 pytestmark = pytest.mark.e2e
 
@@ -108,14 +109,14 @@ def test_a_job_that_kills_its_workers_fails_alone(tmp_path):
 def test_retrying_computes_again_what_had_been_computed_without(finished, tmp_path):
     context, out = prepared(tmp_path)
     (tmp_path / "gate").touch()
-    plan = runner.prepare(context, out)
+    plan = execution.prepare(context, out)
     (job,) = (j for j in plan.jobs.values() if j.label == "gap on observe gated(number=2)")
     context.store.fail(job.key, Failure("failed", "stopped after 8 s (--job-timeout)"))
-    outcome = runner.execute(context, plan, out, workers=0, report=lambda board: None)
+    outcome = execution.execute(context, plan, out, workers=0, report=lambda states: None)
     assert [why for _, why in outcome.failures] == ["stopped after 8 s (--job-timeout)"] * 2
     # That job, and both ensembles of its cell, which need two attacks.
-    assert runner.retry_failed(context.store, plan) == 3
-    outcome = runner.execute(context, plan, out, workers=0, report=lambda board: None)
+    assert retry_failed(context.store, plan.jobs) == 3
+    outcome = execution.execute(context, plan, out, workers=0, report=lambda states: None)
     assert not outcome.failures
     assert_same_tables(out, finished)
 
@@ -169,7 +170,7 @@ def test_garbage_goes_and_nothing_else(finished, tmp_path):
     assert f"{dead} (claim of a dead process)" in listed.output
     assert Store(out / "store").finished() == whole
     assert CliRunner().invoke(app, ["gc", str(out)]).exit_code == 0
-    kept = runner.prepare(open_run(out), out).jobs.keys()
+    kept = execution.prepare(open_run(out), out).jobs.keys()
     assert Store(out / "store").finished() == kept
     assert kept < whole
     assert not dead.exists()

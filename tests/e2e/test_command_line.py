@@ -289,7 +289,7 @@ def test_importing_costs_no_torch():
 
 
 def test_every_shipped_grid_is_valid(tmp_path):
-    from dpbench.grid.spec import read_grids
+    from dpbench.study.spec import read_grids
 
     files = set((ROOT / "grids").rglob("*.yaml"))
     grids = files - set((ROOT / "grids").rglob("*.expect.yaml"))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from gated import assert_same_tables, compute, held, prepared, wait_for
 
-from dpbench.grid import runner
-from dpbench.grid.board import Board
-from dpbench.grid.executors import parse_executor
-from dpbench.grid.job import Job
+from dpbench.jobs.job import Job
+from dpbench.jobs.job_states import JobStates
+from dpbench.study import execution
+from dpbench.study.executor_option import parse_executor
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +53,7 @@ def test_a_run_outlives_a_dask_worker(tmp_path, start):
     workers = [start("distributed.cli.dask_worker", *options) for _ in range(2)]
     gate = tmp_path / "dask" / "gate"
 
-    def lose_one(board: Board[Job]) -> None:
+    def lose_one(states: JobStates[Job]) -> None:
         if len(held(out)) == 2 and not gate.exists():
             (child,) = children(workers[0])
             assert child in held(out)
@@ -61,9 +61,9 @@ def test_a_run_outlives_a_dask_worker(tmp_path, start):
             os.kill(child, signal.SIGKILL)
             gate.touch()
 
-    outcome = runner.execute(
+    outcome = execution.execute(
         context,
-        runner.prepare(context, out),
+        execution.prepare(context, out),
         out,
         workers=2,
         report=lose_one,

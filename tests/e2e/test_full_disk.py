@@ -31,12 +31,12 @@ SCRIPT = """
 import json, subprocess, sys
 from pathlib import Path
 from dpbench.cli.execute import execute
-from dpbench.cli.means import chosen_means
+from dpbench.cli.run_options import run_options
 from dpbench.errors import UserError
-from dpbench.grid import runner
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.spec import read_grid
+from dpbench.jobs.store import Store
 
 disk, grid, tables = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], check=True)
@@ -52,14 +52,14 @@ def state(out):
 
 def stopped(out):
     try:
-        execute(context_of(out), out, chosen_means(workers=1, device="cpu"))
+        execute(context_of(out), out, run_options(workers=1, device="cpu"))
     except UserError as error:
         return {"said": str(error)} | state(out)
 
 def whole(out):
     context = context_of(out)
-    plan = runner.prepare(context, out)
-    runner.execute(context, plan, out, workers=0, report=lambda board: None)
+    plan = execution.prepare(context, out)
+    execution.execute(context, plan, out, workers=0, report=lambda states: None)
     return {"tables": {name: (out / name).read_bytes().hex() for name in tables}} | state(out)
 
 (disk / "ballast").write_bytes(bytes((16 << 20) - (1200 << 10)))

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from bench.kill_and_resume import PLUGIN, TABLES, Victim, same_tables
-from dpbench.grid import runner
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.spec import read_grid
 
 GRID = {
     "name": "killed",
@@ -32,8 +32,8 @@ def test_kills_leave_no_trace(tmp_path):
     grid.write_text(json.dumps(GRID | {"plugins": [str(tmp_path / "often.py")]}))
     clean = tmp_path / "clean"
     context = Context(grid=read_grid(grid), store=Store(clean / "store"))
-    plan = runner.prepare(context, clean)
-    runner.execute(context, plan, clean, workers=0, report=lambda board: None)
+    plan = execution.prepare(context, clean)
+    execution.execute(context, plan, clean, workers=0, report=lambda states: None)
     victim = Victim(grid, tmp_path / "run", workers=1)
     for kill in (victim.kill_worker, victim.kill_runner):
         deadline = time.monotonic() + 120

@@ -13,11 +13,11 @@ import dpbench
 from bench.claims import few_models, score_attacks, white_box
 from bench.claims.evidence import AUC, HOLDS, TPR01, at_least, difference, table
 from dpbench.attacks import Lira, Rmia, View
-from dpbench.grid import runner
-from dpbench.grid.document import write_document
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.context import Context
+from dpbench.study.document import write_document
+from dpbench.study.spec import read_grid
 
 GRID = {
     "name": "orderings",
@@ -49,8 +49,8 @@ def run(tmp_path_factory) -> dpbench.Run:
     out = tmp_path_factory.mktemp("orderings")
     write_document(GRID, out / "orderings.yaml")
     context = Context(grid=read_grid(out / "orderings.yaml"), store=Store(out / "store"))
-    plan = runner.prepare(context, out)
-    outcome = runner.execute(context, plan, out, workers=0, report=lambda board: None)
+    plan = execution.prepare(context, out)
+    outcome = execution.execute(context, plan, out, workers=0, report=lambda states: None)
     assert not outcome.failures
     return dpbench.load(out)
 

@@ -14,8 +14,8 @@ import pytest
 from gated import assert_same_tables, compute, held_jobs, prepared, wait_for
 from loopback_slurm import LoopbackSlurm
 
-from dpbench.grid import runner
-from dpbench.grid.job import Job
+from dpbench.jobs.job import Job
+from dpbench.study import execution
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
 
@@ -75,7 +75,7 @@ def test_a_run_outlives_preemption_an_interruption_and_a_node(slurm, tmp_path):
     cells = {"defenses": ["none", {"gated": {"number": [1, 2, 3]}}]}
     finished = compute(tmp_path / "clean", **cells)
     context, out = prepared(tmp_path / "slurm", **cells)
-    gates = gated_jobs(runner.prepare(context, out).jobs.values())
+    gates = gated_jobs(execution.prepare(context, out).jobs.values())
 
     def two_are_held(*but: str) -> bool:
         held = held_jobs(out).keys()

@@ -13,10 +13,10 @@ from bench.hostile.attempts import try_archive, try_data, try_grid, try_scores
 from bench.hostile.command import try_command
 from bench.hostile.grids import GRID, TOKENS
 from dpbench.errors import UserError
-from dpbench.grid.document import parse_text
-from dpbench.grid.spec import read_grids
-from dpbench.privacy.score_file import ScoreFile
+from dpbench.privacy.audits.score_file import ScoreFile
 from dpbench.seeds import rng_for
+from dpbench.study.document import parse_text
+from dpbench.study.spec import read_grids
 
 CASES = 150
 

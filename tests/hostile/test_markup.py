@@ -7,7 +7,7 @@ import sys
 from rich.table import Table
 
 from dpbench.cli.console import console
-from tests.grid.tiny import write_grid
+from tests.tiny import write_grid
 
 NAME = "../[/red]<script>alert(1)</script>"
 PLUGIN = f'''

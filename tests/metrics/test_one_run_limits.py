@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from dpbench.metrics.one_run_limits import one_run_limits, p_values
-from dpbench.privacy.audit import epsilon_one_run
+from dpbench.privacy.audits.audit import epsilon_one_run
 
 
 def slow_p_value(epsilon, canaries, guesses, correct, delta):

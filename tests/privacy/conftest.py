@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpbench.privacy import cache
+from dpbench.privacy.accounting import cache
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.stats import binom
 
 from dpbench import privacy
-from dpbench.privacy.gaussian import epsilon_gaussian
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.accounting.gaussian import epsilon_gaussian
+from dpbench.privacy.audits.trials import Trials
 
 REPEATS = 2000
 

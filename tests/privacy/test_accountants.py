@@ -12,8 +12,8 @@ from scipy.stats import binom, norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.accountants import epsilon_prv, epsilon_rdp
-from dpbench.privacy.discretisation import loss_interval
+from dpbench.privacy.accounting.accountants import epsilon_prv, epsilon_rdp
+from dpbench.privacy.accounting.discretisation import loss_interval
 
 ERROR = 0.01
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from dpbench.privacy import cache
+from dpbench.privacy.accounting import cache
 
 
 class Costly:
@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_nothing(folder, monkeypatch):
     def refuse(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("dpbench.privacy.cache.os.replace", refuse)
+    monkeypatch.setattr("dpbench.privacy.accounting.cache.os.replace", refuse)
     assert cache.recall({"q": 1}, Costly(4.0)) == 4
     assert list(folder.iterdir()) == []
 

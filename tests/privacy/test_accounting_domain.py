@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.accountants import epsilon_prv, epsilon_rdp
-from dpbench.privacy.discretisation import loss_interval, sampled_loss
-from dpbench.privacy.domain import NOISE, RATES, STEPS
-from dpbench.privacy.gaussian import delta_gaussian, epsilon_gaussian, mu_gaussian
-from dpbench.privacy.loss import PrivacyLoss
+from dpbench.privacy.accounting.accountants import epsilon_prv, epsilon_rdp
+from dpbench.privacy.accounting.discretisation import loss_interval, sampled_loss
+from dpbench.privacy.accounting.domain import NOISE, RATES, STEPS
+from dpbench.privacy.accounting.gaussian import delta_gaussian, epsilon_gaussian, mu_gaussian
+from dpbench.privacy.accounting.loss import PrivacyLoss
 
 log_deltas = st.floats(-300, -0.01)
 

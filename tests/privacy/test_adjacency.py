@@ -9,8 +9,8 @@ from scipy.stats import norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.adjacency import replace_one_mu
-from dpbench.privacy.mechanism import advantage, delta, epsilon, trade_off
+from dpbench.privacy.accounting.adjacency import replace_one_mu
+from dpbench.privacy.accounting.mechanism import advantage, delta, epsilon, trade_off
 
 FPR = np.concatenate([np.logspace(-6, -1, 30), np.linspace(0.1, 1, 30)])
 REPLACE = {"adjacency": "replace_one"}

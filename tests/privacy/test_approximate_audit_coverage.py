@@ -15,10 +15,10 @@ from known_mechanisms import (
     true_epsilon,
 )
 
-from dpbench.privacy import bayesian
-from dpbench.privacy.bayesian import audit_bayesian, epsilon_bayesian, posterior_mass
-from dpbench.privacy.katz import audit_katz
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits import bayesian
+from dpbench.privacy.audits.bayesian import audit_bayesian, epsilon_bayesian, posterior_mass
+from dpbench.privacy.audits.katz import audit_katz
+from dpbench.privacy.audits.trials import Trials
 
 
 @pytest.mark.parametrize("mechanism", ["response", "gaussian"])

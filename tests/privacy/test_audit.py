@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom, binomtest
 
 from dpbench import privacy
-from dpbench.privacy.audit import (
+from dpbench.privacy.audits.audit import (
     clopper_pearson_upper,
     epsilons_from_rates,
     epsilons_from_total,

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 
-from dpbench.privacy.audit import epsilons_from_rates
-from dpbench.privacy.audit_result import Errors
-from dpbench.privacy.bayesian import audit_bayesian, epsilon_bayesian, posterior_mass
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson, rate_limits, total_limit
-from dpbench.privacy.katz import audit_katz, epsilons_katz
-from dpbench.privacy.thresholds import Explicit
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits.audit import epsilons_from_rates
+from dpbench.privacy.audits.audit_result import Errors
+from dpbench.privacy.audits.bayesian import audit_bayesian, epsilon_bayesian, posterior_mass
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson, rate_limits, total_limit
+from dpbench.privacy.audits.katz import audit_katz, epsilons_katz
+from dpbench.privacy.audits.thresholds import Explicit
+from dpbench.privacy.audits.trials import Trials
 
 COUNTS = [
     Errors(3, 50, 4, 50),

@@ -16,8 +16,8 @@ from known_mechanisms import (
     true_epsilon,
 )
 
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.thresholds import Bonferroni, Split
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.thresholds import Bonferroni, Split
 
 
 @pytest.mark.parametrize("choice", [Split(), Bonferroni()], ids=["split", "bonferroni"])

@@ -9,8 +9,8 @@ from known_mechanisms import (
     revealing,
 )
 
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson, conversions
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson, conversions
+from dpbench.privacy.audits.trials import Trials
 
 
 def test_one_example_of_each_model_holds_where_all_pairs_of_all_models_do_not():

@@ -6,14 +6,14 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 
 from dpbench.errors import UserError
-from dpbench.privacy.audit_result import Errors
-from dpbench.privacy.bayesian import audit_bayesian
-from dpbench.privacy.canaries import OneRun
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson, conversions
-from dpbench.privacy.gaussian_audit import audit_gaussian
-from dpbench.privacy.katz import audit_katz
-from dpbench.privacy.thresholds import Bonferroni, Explicit, Split
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits.audit_result import Errors
+from dpbench.privacy.audits.bayesian import audit_bayesian
+from dpbench.privacy.audits.canaries import OneRun
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson, conversions
+from dpbench.privacy.audits.gaussian_audit import audit_gaussian
+from dpbench.privacy.audits.katz import audit_katz
+from dpbench.privacy.audits.thresholds import Bonferroni, Explicit, Split
+from dpbench.privacy.audits.trials import Trials
 from dpbench.seeds import rng_for
 
 TRIAL_AUDITS = [audit_clopper_pearson, audit_gaussian, audit_bayesian, audit_katz]

@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy import bounds
-from dpbench.privacy.curve import accuracy_curve, advantage_curve, auc_curve
+from dpbench.privacy.bounds import bounds
+from dpbench.privacy.bounds.curve import accuracy_curve, advantage_curve, auc_curve
 
 epsilons = st.floats(0, 50) | st.just(math.inf)
 deltas = st.floats(0, 1)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy import cache, calibration
-from dpbench.privacy.calibration import (
+from dpbench.privacy.accounting import cache, calibration
+from dpbench.privacy.accounting.calibration import (
     MIN_MU,
     calibrate,
     calibrate_advantage,
@@ -17,9 +17,9 @@ from dpbench.privacy.calibration import (
     noiseless_tpr,
     search,
 )
-from dpbench.privacy.loss import privacy_loss
+from dpbench.privacy.accounting.loss import privacy_loss
 
-SHIPPED = json.loads(files("dpbench.privacy").joinpath("calibrations.json").read_text())
+SHIPPED = json.loads(files("dpbench.privacy.accounting").joinpath("calibrations.json").read_text())
 
 
 def dp_sgd(sigma, *, sampling_rate, steps, **_):

@@ -13,10 +13,10 @@ from scipy.stats import norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.catalogue import BOUNDS, find_bound
-from dpbench.privacy.game import GAMES, Game
-from dpbench.privacy.guarantee import Guarantee
-from dpbench.privacy.limit import limit, refusal
+from dpbench.privacy.bounds.catalogue import BOUNDS, find_bound
+from dpbench.privacy.bounds.game import GAMES, Game
+from dpbench.privacy.bounds.guarantee import Guarantee
+from dpbench.privacy.bounds.limit import limit, refusal
 
 ALL = Guarantee(epsilon=1.0, mu=1.0, curve=functools.partial(privacy.tpr_gaussian, mu=1.0))
 NAMES = [bound.name for bound in BOUNDS]

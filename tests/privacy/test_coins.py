@@ -7,10 +7,10 @@ import pytest
 from scipy.special import comb
 
 from dpbench.errors import UserError
-from dpbench.privacy import coins
-from dpbench.privacy.canaries import OneRun
-from dpbench.privacy.coins import LEVEL, require_fair, require_unbalanced
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.audits import coins
+from dpbench.privacy.audits.canaries import OneRun
+from dpbench.privacy.audits.coins import LEVEL, require_fair, require_unbalanced
+from dpbench.privacy.audits.trials import Trials
 
 
 def fair(models, examples, rng):

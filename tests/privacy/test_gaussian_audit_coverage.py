@@ -15,10 +15,10 @@ from known_mechanisms import (
 from scipy.stats import norm
 
 from dpbench import privacy
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson
-from dpbench.privacy.gaussian import epsilon_gaussian
-from dpbench.privacy.gaussian_audit import audit_gaussian
-from dpbench.privacy.thresholds import Bonferroni, Explicit
+from dpbench.privacy.accounting.gaussian import epsilon_gaussian
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson
+from dpbench.privacy.audits.gaussian_audit import audit_gaussian
+from dpbench.privacy.audits.thresholds import Bonferroni, Explicit
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from scipy.stats import norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.audit import clopper_pearson_upper, epsilon_from_rates, mu_from_rates
-from dpbench.privacy.mechanism import trade_off
-from dpbench.privacy.mechanism_audit import epsilon_of_sampled_gaussian
+from dpbench.privacy.accounting.mechanism import trade_off
+from dpbench.privacy.audits.audit import clopper_pearson_upper, epsilon_from_rates, mu_from_rates
+from dpbench.privacy.audits.mechanism_audit import epsilon_of_sampled_gaussian
 from dpbench.seeds import rng_for
 
 DELTA = 1e-5

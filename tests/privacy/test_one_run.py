@@ -10,15 +10,15 @@ from scipy.stats import binom
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.audit import mus_from_rates
-from dpbench.privacy.audit_result import AuditResult, Errors, Guessed, median_audit
-from dpbench.privacy.canaries import Guesses, OneRun, default_guesses
-from dpbench.privacy.clopper_pearson import audit_clopper_pearson, rate_limits
-from dpbench.privacy.gaussian import epsilon_gaussian
-from dpbench.privacy.one_run import audit_one_run, epsilon_one_run, one_run_p_value
-from dpbench.privacy.one_run_fdp import audit_one_run_gaussian, mu_one_run, refutes_curve
-from dpbench.privacy.thresholds import Explicit
-from dpbench.privacy.trials import Trials
+from dpbench.privacy.accounting.gaussian import epsilon_gaussian
+from dpbench.privacy.audits.audit import mus_from_rates
+from dpbench.privacy.audits.audit_result import AuditResult, Errors, Guessed, median_audit
+from dpbench.privacy.audits.canaries import Guesses, OneRun, default_guesses
+from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson, rate_limits
+from dpbench.privacy.audits.one_run import audit_one_run, epsilon_one_run, one_run_p_value
+from dpbench.privacy.audits.one_run_fdp import audit_one_run_gaussian, mu_one_run, refutes_curve
+from dpbench.privacy.audits.thresholds import Explicit
+from dpbench.privacy.audits.trials import Trials
 
 RUN_AUDITS = [audit_one_run, audit_one_run_gaussian]
 

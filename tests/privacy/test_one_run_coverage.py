@@ -17,12 +17,12 @@ from known_mechanisms import (
     true_epsilon,
 )
 
-from dpbench.privacy import one_run, one_run_fdp
-from dpbench.privacy.audit_result import median_audit
-from dpbench.privacy.canaries import Guesses, OneRun
-from dpbench.privacy.gaussian import epsilon_gaussian
-from dpbench.privacy.one_run import audit_one_run
-from dpbench.privacy.one_run_fdp import audit_one_run_gaussian
+from dpbench.privacy.accounting.gaussian import epsilon_gaussian
+from dpbench.privacy.audits import one_run, one_run_fdp
+from dpbench.privacy.audits.audit_result import median_audit
+from dpbench.privacy.audits.canaries import Guesses, OneRun
+from dpbench.privacy.audits.one_run import audit_one_run
+from dpbench.privacy.audits.one_run_fdp import audit_one_run_gaussian
 
 ALL = [Guesses(100, 100)]
 

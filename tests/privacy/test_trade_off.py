@@ -8,8 +8,8 @@ from scipy.stats import norm
 
 from dpbench import privacy
 from dpbench.errors import UserError
-from dpbench.privacy.loss import privacy_loss
-from dpbench.privacy.mechanism import trade_off
+from dpbench.privacy.accounting.loss import privacy_loss
+from dpbench.privacy.accounting.mechanism import trade_off
 from dpbench.seeds import rng_for
 
 FPR = np.concatenate([np.logspace(-9, -1, 25), np.linspace(0.1, 0.999, 40)])

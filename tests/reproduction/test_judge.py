@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import dpbench
 from dpbench.errors import UserError
-from dpbench.grid.shipped import EXPECTATION
 from dpbench.metrics import Interval
 from dpbench.reproduction.expectation import (
     Measure,
@@ -31,7 +30,8 @@ from dpbench.reproduction.judge import (
 )
 from dpbench.reproduction.measured import Numbers
 from dpbench.reproduction.page import page, table
-from tests.grid.tiny import run_tiny
+from dpbench.study.shipped import EXPECTATION
+from tests.tiny import run_tiny
 
 SMALL = Measure(grid="g", cell="small", metric="advantage", attack="malt")
 LARGE = Measure(grid="g", cell="large", metric="advantage", attack="malt")

@@ -10,10 +10,7 @@ import re
 import pytest
 
 from dpbench.data import PopulationSpec
-from dpbench.grid.job import Context
-from dpbench.grid.plan import make_plan
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
 from dpbench.reproduction.expectation import (
     Measure,
     NotAttempted,
@@ -25,6 +22,9 @@ from dpbench.reproduction.expectation import (
 )
 from dpbench.reproduction.simulated import GAMES, simulate
 from dpbench.reproduction.variants import grid_of
+from dpbench.study.context import Context
+from dpbench.study.plan import make_plan
+from dpbench.study.shipped import find_grid
 
 ACCURACIES = ("test_accuracy", "train_accuracy")
 IMAGES = {"fashion_mnist", "mnist", "cifar10"}

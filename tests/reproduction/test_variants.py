@@ -5,10 +5,10 @@ import json
 import pytest
 
 from dpbench.errors import UserError
-from dpbench.grid.shipped import EXPECTATION, find_grid
-from dpbench.grid.spec import read_grid
 from dpbench.reproduction.expectation import read_paper
 from dpbench.reproduction.variants import grid_of
+from dpbench.study.shipped import EXPECTATION, find_grid
+from dpbench.study.spec import read_grid
 
 SMOKE = {"of": "smoke", "population": {"dataset": "adult", "pool": 300}, "recipe": {"lr": 0.2}}
 

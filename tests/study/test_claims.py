@@ -25,10 +25,10 @@ from bench.claims.evidence import (
 from bench.claims.few_models import answered, in_blocks
 from bench.claims.runs import OWN_GRID, variant_document
 from dpbench.attacks import Lira, Malt, Rmia
-from dpbench.grid.document import write_document
-from dpbench.grid.shipped import list_grids
-from dpbench.grid.spec import read_grid
 from dpbench.metrics import Interval
+from dpbench.study.document import write_document
+from dpbench.study.shipped import list_grids
+from dpbench.study.spec import read_grid
 from dpbench.testing.planted import planted_view
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dpbench.attacks import Access, Attack, Malt, NotApplicable
-from dpbench.attacks.confidence import logit
+from dpbench.attacks.toolbox.confidence import logit
 from dpbench.testing import check_attack
 
 

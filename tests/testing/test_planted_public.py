@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kstest
 
 from dpbench.attacks.base import Access, Attack
-from dpbench.attacks.confidence import logit
+from dpbench.attacks.toolbox.confidence import logit
 from dpbench.testing import check_attack, plant
 
 

@@ -16,11 +16,11 @@ import torch
 from small_task import CLASSES, CLIP, IMAGE, SMALL_CNN, STEPS, TABLE, make_task
 from trainings import NET, NOISY, RUNS, training
 
-from dpbench.grid import runner
-from dpbench.grid.cell import Plan
-from dpbench.grid.job import Context
-from dpbench.grid.spec import read_grid
-from dpbench.grid.store import Store
+from dpbench.jobs.store import Store
+from dpbench.study import execution
+from dpbench.study.cell import Plan
+from dpbench.study.context import Context
+from dpbench.study.spec import read_grid
 from dpbench.testing.pretended_gpu import Mixed, PretendedGpu, pretended_gpu
 from dpbench.training.fit import fit, logits
 from dpbench.training.task import Snapshots, Task
@@ -135,8 +135,10 @@ def run(folder: Path, device: str) -> tuple[Context, Plan]:
     (folder / "grid.yaml").write_text(json.dumps(GRID))
     grid = read_grid(folder / "grid.yaml")
     context = Context(grid=grid, store=Store(folder / "out" / "store"), device=device)
-    plan = runner.prepare(context, folder / "out")
-    outcome = runner.execute(context, plan, folder / "out", workers=0, report=lambda board: None)
+    plan = execution.prepare(context, folder / "out")
+    outcome = execution.execute(
+        context, plan, folder / "out", workers=0, report=lambda states: None
+    )
     assert not outcome.failures
     return context, plan
 

@@ -11,8 +11,8 @@ import dpbench.attacks  # noqa: F401
 from dpbench.defenses import DpSgd
 from dpbench.defenses.dp_schedules import DEFAULT, SCHEDULES
 from dpbench.errors import UserError
-from dpbench.grid.shipped import find_grid
-from dpbench.grid.spec import read_grid, read_grids
+from dpbench.study.shipped import find_grid
+from dpbench.study.spec import read_grid, read_grids
 from dpbench.training.recipe import Recipe
 from dpbench.tuning.borrowed import borrowed_schedules
 

@@ -16,7 +16,7 @@ from dpbench.component import REGISTRIES
 from dpbench.data import PopulationSpec, load_population
 from dpbench.defenses.search import Choice, Search
 from dpbench.errors import UserError
-from dpbench.grid.spec import read_grid
+from dpbench.study.spec import read_grid
 from dpbench.tuning.choose import choose
 from dpbench.tuning.trials import plan_trials
 from dpbench.tuning.tuned_grid import write_tuned_grid

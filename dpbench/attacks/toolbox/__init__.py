@@ -1,0 +1,1 @@
+"""What authors of attacks may import: building blocks that several attacks share."""

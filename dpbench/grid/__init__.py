@@ -1,1 +1,0 @@
-"""Running grids: what to do, what is done, and who does it."""

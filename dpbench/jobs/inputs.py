@@ -1,0 +1,82 @@
+"""What a running job may use: the results of the jobs it declares, and the place where it runs."""
+
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dpbench.jobs.array_file import Rows
+from dpbench.jobs.job import Job
+from dpbench.jobs.store import Arrays, Store
+
+
+class Inputs:
+    """The results that a job may read, and nothing else of the store.
+
+    Args:
+        job: The job. It may read its inputs and what they read; once it is finished, itself.
+        store: Where results are.
+        device: Torch device on which it computes.
+    """
+
+    def __init__(self, job: Job, store: Store, *, device: str = "cpu") -> None:
+        self.device = device
+        self._job, self._store = job, store
+
+    @property
+    def partial(self) -> Path:
+        """Where the job keeps what it has so far, to go on from there after a kill."""
+        return self._store.partial(self._job.key)
+
+    def has(self, job: Job) -> bool:
+        """Tells whether a declared job has a result; only tolerant jobs run where one has none."""
+        return self._store.has(self._declared(job))
+
+    def record(self, job: Job) -> dict[str, Any]:
+        """Returns the record of a declared job's result."""
+        return self._store.record(self._declared(job))
+
+    def array(self, job: Job, name: str) -> NDArray[Any]:
+        """Returns one array of a declared job's result."""
+        return self._store.array(self._declared(job), name)
+
+    def arrays(self, job: Job) -> Arrays:
+        """Returns all arrays of a declared job's result."""
+        return self._store.arrays(self._declared(job))
+
+    def rows(self, job: Job, name: str, first: int, stop: int) -> NDArray[Any]:
+        """Returns some rows of one array of a declared job's result."""
+        return self._store.rows(self._declared(job), name, first, stop)
+
+    def kept(self, jobs: Iterable[Job], prefix: str) -> tuple[Arrays, ...]:
+        """Returns the arrays of several results whose names begin with a prefix, without it.
+
+        The last answer stays in memory: all attacks on a cell ask for the same weights.
+        """
+        return _kept(self._store, tuple(self._declared(job) for job in jobs), prefix)
+
+    def new_rows(self) -> Rows:
+        """Returns an array for the output that is made some rows at a time."""
+        return self._store.rows_of()
+
+    def _declared(self, job: Job) -> str:
+        if job.key not in self._readable:
+            raise LookupError(f"'{self._job.label}' reads '{job.label}' without declaring it")
+        return job.key
+
+    @cached_property
+    def _readable(self) -> set[str]:
+        found, left = {self._job.key}, list(self._job.inputs)
+        while left:
+            job = left.pop()
+            if job.key not in found:
+                found.add(job.key)
+                left.extend(job.inputs)
+        return found
+
+
+@lru_cache(maxsize=1)
+def _kept(store: Store, keys: tuple[str, ...], prefix: str) -> tuple[Arrays, ...]:
+    return tuple(store.arrays(key, prefix) for key in keys)

@@ -1,0 +1,65 @@
+"""Running the open jobs of a plan, and forgetting failures so that they run again."""
+
+import os
+from collections.abc import Callable, Mapping
+
+from dpbench.jobs.executors import Executor, supervise
+from dpbench.jobs.job import Job
+from dpbench.jobs.job_states import JobStates, blocked_by
+from dpbench.jobs.quarantine import Quarantine
+from dpbench.jobs.store import Store
+from dpbench.jobs.worker import Worker
+from dpbench.jobs.worker_config import WorkerConfig
+
+Report = Callable[[JobStates[Job]], None]
+
+
+def run_jobs(
+    jobs: Mapping[str, Job],
+    store: Store,
+    config: WorkerConfig,
+    *,
+    worker: Worker,
+    executor: Executor,
+    report: Report,
+) -> JobStates[Job]:
+    """Runs every open job, beside other workers on the store; returns how all jobs stand.
+
+    Args:
+        jobs: A plan's jobs by key, parents before children.
+        store: Where results go.
+        config: How workers are started.
+        worker: Does the work itself where the config has no workers.
+        executor: Starts the workers otherwise.
+        report: Called with the states now and then.
+    """
+    states = JobStates(jobs, store)
+    if states.open:
+        if config.workers == 0:
+            worker.work(states)
+        else:
+            supervise(executor.start(config), states, report)
+        states.refresh()
+    report(states)
+    return states
+
+
+def retry_failed(store: Store, jobs: Mapping[str, Job]) -> int:
+    """Forgets the failures of a plan's jobs, so that they run again; returns how many.
+
+    What was computed without them is computed again, too.
+    """
+    states, quarantine = JobStates(jobs, store), Quarantine(store)
+    lost = states.failed | blocked_by(states.failed, jobs.values())
+    for job in jobs.values():
+        if job.tolerant and job.key in states.finished and lost.intersection(job.parents):
+            store.remove(job.key)
+    for key in states.failed:
+        quarantine.forget(key)
+        store.forget_failure(key)
+    return len(states.failed)
+
+
+def default_workers() -> int:
+    """One worker per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

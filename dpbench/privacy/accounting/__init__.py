@@ -1,0 +1,1 @@
+"""Accounting: from a mechanism to epsilon, delta and the trade-off curve."""

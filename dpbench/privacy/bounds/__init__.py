@@ -1,0 +1,1 @@
+"""Bounds: what a guarantee allows an attack in a game."""

@@ -1,0 +1,1 @@
+"""Studies: grids, plans, tables and runs."""
