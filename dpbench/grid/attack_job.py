@@ -37,15 +37,18 @@ class Observed:
         self, context: Context, attack: Attack, access: Access, models: Ints, points: int
     ) -> Oracle:
         """Returns an oracle that shows what `access` allows of some models and the first points."""
-        asked = 0
+        asked, labels_only = 0, access == Access.LABEL
 
         def name() -> str:
             nonlocal asked
             asked += 1
             return f"query{asked}"
 
+        def blocks(inputs: Floats | None) -> Iterator[Floats]:
+            return self._blocks(context, models, points, inputs, name, labels_only)
+
         def joined(inputs: Floats | None) -> Floats:
-            found = [*self._blocks(context, models, points, inputs, name)]
+            found = [*blocks(inputs)]
             return found[0] if len(found) == 1 else np.concatenate(found)
 
         def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
@@ -55,7 +58,7 @@ class Observed:
                 models[which],
                 _tensor(inputs),
                 name=name(),
-                labels_only=access == Access.LABEL,
+                labels_only=labels_only,
                 repeats=self.repeats,
             )
             return self._seen(asked).numpy()
@@ -67,7 +70,7 @@ class Observed:
             pool_outputs=lambda: joined(None),
             query=joined,
             query_each=query_each,
-            blocks=lambda inputs: self._blocks(context, models, points, inputs, name),
+            blocks=blocks,
             white_box=self._trained(context, models, points) if sees_weights else None,
         )
 
@@ -85,6 +88,7 @@ class Observed:
         points: int,
         inputs: Floats | None,
         name: Callable[[], str],
+        labels_only: bool,
     ) -> Iterator[Floats]:
         """Yields what is released on inputs, or (None) on the pool, some models after others.
 
@@ -97,7 +101,12 @@ class Observed:
             return
         asked = population.pool_x[population.challenge][:points] if inputs is None else inputs
         for released in self.models.blocks(
-            context, _tensor(asked), name=name(), models=models, repeats=self.repeats
+            context,
+            _tensor(asked),
+            name=name(),
+            models=models,
+            labels_only=labels_only,
+            repeats=self.repeats,
         ):
             yield self._seen(released).numpy()
 

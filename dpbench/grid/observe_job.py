@@ -75,11 +75,13 @@ class ReleasedModels:
         *,
         name: str,
         models: Ints | None = None,
+        labels_only: bool = False,
         repeats: int = 1,
     ) -> Iterator[Tensor]:
         """Yields what `query` returns, some models after others: large pools take less memory.
 
-        Arguments are those of `query`. A randomised release draws noise for all models at once.
+        Arguments are those of `query`, `labels_only` that of `query_each`. A randomised release
+        draws noise for all models at once.
         """
         weights = self.weights(context)
         numbers = np.arange(context.grid.models) if models is None else models
@@ -89,7 +91,7 @@ class ReleasedModels:
             some = torch.from_numpy(numbers[rows])
             chosen = {key: value[some] for key, value in weights.items()}
             outputs = self._logits(context, chosen, inputs)
-            yield self._released(context, outputs, name, numbers[rows], repeats)
+            yield self._released(context, outputs, name, numbers[rows], repeats, labels_only)
 
     def query_each(
         self,
@@ -120,9 +122,7 @@ class ReleasedModels:
             asked = inputs[rows]
             answers = self._logits(context, self._model(context, model), asked.flatten(0, 1))
             outputs[rows] = answers.view(*asked.shape[:2], -1)
-        if labels_only and not self.defense.masks:
-            return outputs
-        return self._released(context, outputs, name, models, repeats)
+        return self._released(context, outputs, name, models, repeats, labels_only)
 
     def weights(self, context: Context) -> Weights:
         """Returns the M models' stacked weights, which no release stage hides."""
@@ -159,9 +159,17 @@ class ReleasedModels:
         )
 
     def _released(
-        self, context: Context, outputs: Tensor, name: str, models: Ints | None, repeats: int
+        self,
+        context: Context,
+        outputs: Tensor,
+        name: str,
+        models: Ints | None,
+        repeats: int,
+        labels_only: bool,
     ) -> Tensor:
         """Returns the mean of `repeats` releases of logits `(K, N, C)`."""
+        if labels_only and not self.defense.masks:
+            return outputs
         seed = seed_for(context.grid.seed, "release", self.defense.label, name)
         generator = torch.Generator().manual_seed(seed)
         outputs, states = outputs.softmax(-1), self._states(context, models)
