@@ -2,8 +2,8 @@
 
 The cell is that of grids/attacks.yaml: 64 MLPs on 5,000 points, boundary attacks on 4 models x 500
 points x 2,500 queries. Training and observation are done first and not counted. Prints every
-attack's seconds, the wall-clock time of all attacks and their evaluation with two workers, and time
-and memory of scoring with LiRA and RMIA alone.
+attack's seconds, the wall-clock time of all attacks and their evaluation with two workers, time and
+memory of scoring with LiRA and RMIA alone, and what rows cost beside one sort of their scores.
 """
 
 import argparse
@@ -15,8 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dpbench.attacks import Attack, Lira, Rmia
@@ -55,6 +58,7 @@ def main() -> None:
         print(f"FAILED {what}: {why}")
     for attack in (Lira(), Rmia()):
         _print_scoring(context, plan, attack)
+    _print_rows(context, plan)
 
 
 def _planned(out: Path) -> tuple[Context, Plan]:
@@ -88,6 +92,26 @@ def _print_scoring(context: Context, plan: Plan, attack: Attack) -> None:
     tracemalloc.stop()
     best = min(seconds)
     print(f"{attack.name}: {best:.2f} s and {peak:.0f} MB on one core", _verdict(best, attack.name))
+
+
+def _print_rows(context: Context, plan: Plan) -> None:
+    """Prints what evaluating, combining and choosing cost, as multiples of sorting one's scores."""
+    rows = {row.label: row for row in plan.cells[0].rows if row.knowledge == "adaptive"}
+    scores = context.store.array(rows["ensemble"].evaluate.key, "scores")
+    sort = _processor_seconds(lambda: np.argsort(scores, axis=None))
+    for label in ("lira", "ensemble", "best"):
+        seconds = _processor_seconds(partial(rows[label].evaluate.run, context))
+        print(f"the row of {label}: {seconds:.2f} s, {seconds / sort:.0f} sorts of its scores")
+
+
+def _processor_seconds(work: Callable[[], object]) -> float:
+    """Returns the least of three."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        work()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
 
 
 def _verdict(seconds: float, what: str) -> str:

@@ -1,5 +1,6 @@
 """The combination of all attacks on a cell, taught on one half of the models."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -20,17 +21,21 @@ _ARRAYS = ("scores", "selection", "source")
 
 
 class _Taught(NamedTuple):
-    """What one fold of models teaches: quantiles of each attack's scores there, and weights."""
+    """What one fold of models teaches.
+
+    Attributes:
+        quantiles: Of each attack's scores there.
+        weights: Of the attacks, constant first.
+        combined: `(m, n)` the combination of the scores that taught.
+    """
 
     quantiles: list[Floats]
     weights: Floats
+    combined: Floats
 
-    def combined(self, scores: list[Floats]) -> Floats:
+    def combine(self, scores: list[Floats]) -> Floats:
         """Returns the combination `(m, n)` of the attacks' scores `(m, n)` of some models."""
-        total = np.full(scores[0].shape, self.weights[0])
-        for weight, values, known in zip(self.weights[1:], scores, self.quantiles, strict=True):
-            total += weight * at_quantiles(values, known)
-        return total.astype(np.float32)
+        return _weighted(self.weights, map(at_quantiles, scores, self.quantiles))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,17 +125,28 @@ class EnsembleJob(Job):
 
 def _teach(scores: list[Floats], members: NDArray[np.bool_]) -> _Taught:
     quantiles = [quantiles_of(own) for own in scores]
-    normal = [at_quantiles(own, known) for own, known in zip(scores, quantiles, strict=True)]
-    return _Taught(quantiles, combination(np.stack(normal), members))
+    normal = np.stack([*map(at_quantiles, scores, quantiles)])
+    weights = combination(normal, members)
+    return _Taught(quantiles, weights, _weighted(weights, normal))
+
+
+def _weighted(weights: Floats, normal: Iterable[Floats]) -> Floats:
+    """Returns the weighted sum `(m, n)` of normal scores `(m, n)`; the first weight is added."""
+    total: Floats = np.asarray(weights[0])
+    for weight, values in zip(weights[1:], normal, strict=True):
+        total = total + weight * values
+    return total.astype(np.float32)
 
 
 def _combined(several: list[AttackScores], taught: list[_Taught]) -> dict[str, Floats]:
     """Returns the combinations of targets', selecting and known models' scores."""
     same = all(one.selection is one.source for one in several)
-    names = ("scores", "source") if same else _ARRAYS
-    arrays = {name: np.empty(several[0].scores.shape, np.float32) for name in names}
+    scores, source = np.empty((2, *several[0].scores.shape), np.float32)
+    selection = source if same else np.empty_like(source)
     for half in (0, 1):
-        for name, found in arrays.items():
-            teacher = taught[1 - half if name == "scores" else half]
-            found[half::2] = teacher.combined([getattr(one, name)[half::2] for one in several])
-    return {name: arrays.get(name, arrays["source"]) for name in _ARRAYS}
+        own, other, some = taught[half], taught[1 - half], np.s_[half::2]
+        scores[some] = other.combine([one.scores[some] for one in several])
+        source[some] = own.combined
+        if not same:
+            selection[some] = own.combine([one.selection[some] for one in several])
+    return dict(zip(_ARRAYS, (scores, selection, source), strict=True))

@@ -40,15 +40,18 @@ class Observed:
         self, results: Inputs, attack: Attack, access: Access, models: Ints, points: int
     ) -> Oracle:
         """Returns an oracle that shows what `access` allows of some models and the first points."""
-        asked = 0
+        asked, labels_only = 0, access == Access.LABEL
 
         def name() -> str:
             nonlocal asked
             asked += 1
             return f"query{asked}"
 
+        def blocks(inputs: Floats | None) -> Iterator[Floats]:
+            return self._blocks(results, models, points, inputs, name, labels_only)
+
         def joined(inputs: Floats | None) -> Floats:
-            found = [*self._blocks(results, models, points, inputs, name)]
+            found = [*blocks(inputs)]
             return found[0] if len(found) == 1 else np.concatenate(found)
 
         def query_each(which: Ints, points: Ints, inputs: Floats) -> Floats:
@@ -58,7 +61,7 @@ class Observed:
                 models[which],
                 _tensor(inputs),
                 name=name(),
-                labels_only=access == Access.LABEL,
+                labels_only=labels_only,
                 repeats=self.repeats,
             )
             return self._seen(asked).numpy()
@@ -70,7 +73,7 @@ class Observed:
             pool_outputs=lambda: joined(None),
             query=joined,
             query_each=query_each,
-            blocks=lambda inputs: self._blocks(results, models, points, inputs, name),
+            blocks=blocks,
             white_box=self._trained(results, models, points) if sees_weights else None,
         )
 
@@ -89,21 +92,46 @@ class Observed:
         points: int,
         inputs: Floats | None,
         name: Callable[[], str],
+        labels_only: bool,
     ) -> Iterator[Floats]:
         """Yields what is released on inputs, or (None) on the pool, some models after others.
 
         About the pool that is what was observed; where answers are random, they are asked again.
         """
-        population = self.observe.game.population
+        some = blocks_of((len(models), points, self.models.network.n_classes))
         if inputs is None and self.repeats == 1:
-            for rows in blocks_of((len(models), points, population.n_classes)):
+            for rows in some:
                 yield self._seen(self._observed(results, models[rows], points)).numpy()
             return
-        asked = population.pool_x[population.challenge][:points] if inputs is None else inputs
+        if inputs is None and len(some) == 1:
+            yield self._asked_again(results, models, points, name())
+            return
         for released in self.models.blocks(
-            results, _tensor(asked), name=name(), models=models, repeats=self.repeats
+            results,
+            _tensor(self._pool(points) if inputs is None else inputs),
+            name=name(),
+            models=models,
+            labels_only=labels_only,
+            repeats=self.repeats,
         ):
             yield self._seen(released).numpy()
+
+    def _asked_again(self, results: Inputs, models: Ints, points: int, name: str) -> Floats:
+        """Returns the mean of random answers about the pool."""
+
+        def ask() -> Floats:
+            pool, repeats = _tensor(self._pool(points)), self.repeats
+            return self._seen(
+                self.models.query(results, pool, name=name, models=models, repeats=repeats)
+            ).numpy()
+
+        # Every attack on scores asks for the same ones: of all models, and of each fold.
+        answers = results.remembered((self.observe.key, models.tobytes(), points, name), ask)
+        return answers.copy()
+
+    def _pool(self, points: int) -> Floats:
+        population = self.observe.game.population
+        return population.pool_x[population.challenge][:points]
 
     def _observed(self, results: Inputs, models: Ints, points: int) -> torch.Tensor:
         first, stop = int(models.min()), int(models.max()) + 1

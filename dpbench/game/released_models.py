@@ -104,11 +104,13 @@ class ReleasedModels:
         *,
         name: str,
         models: Ints | None = None,
+        labels_only: bool = False,
         repeats: int = 1,
     ) -> Iterator[Tensor]:
         """Yields what `query` returns, some models at a time: large pools take less memory.
 
-        Arguments are those of `query`. A randomised release draws noise for all models at once.
+        Arguments are those of `query`, and `labels_only` is that of `query_each`. A randomised
+        release draws noise for all models at once.
         """
         weights = self.weights(results)
         numbers = np.arange(self.n_models) if models is None else models
@@ -118,7 +120,7 @@ class ReleasedModels:
             some = torch.from_numpy(numbers[rows])
             chosen = {key: value[some] for key, value in weights.items()}
             outputs = self._logits(results, chosen, inputs)
-            yield self._released(results, outputs, name, numbers[rows], repeats)
+            yield self._released(results, outputs, name, numbers[rows], repeats, labels_only)
 
     def query_each(
         self,
@@ -149,9 +151,7 @@ class ReleasedModels:
             asked = inputs[rows]
             answers = self._logits(results, self._model(results, model), asked.flatten(0, 1))
             outputs[rows] = answers.view(*asked.shape[:2], -1)
-        if labels_only and not self.masks.parts:
-            return outputs
-        return self._released(results, outputs, name, models, repeats)
+        return self._released(results, outputs, name, models, repeats, labels_only)
 
     def weights(self, results: Inputs) -> Weights:
         """Returns the M models' stacked weights, which no release stage hides."""
@@ -184,9 +184,18 @@ class ReleasedModels:
         )
 
     def _released(
-        self, results: Inputs, outputs: Tensor, name: str, models: Ints | None, repeats: int
+        self,
+        results: Inputs,
+        outputs: Tensor,
+        name: str,
+        models: Ints | None,
+        repeats: int,
+        labels_only: bool,
     ) -> Tensor:
         """Returns the mean of `repeats` releases of logits `(K, N, C)`."""
+        # The largest logit is the largest probability: a softmax would change no label.
+        if labels_only and not self.masks.parts:
+            return outputs
         seed = seed_for(self.game.seed, "release", self.masks.label, name)
         generator = torch.Generator().manual_seed(seed)
         outputs, states = outputs.softmax(-1), self._states(results, models)

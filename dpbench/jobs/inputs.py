@@ -1,6 +1,6 @@
 """What a running job may use: the results of the jobs it declares, and the place where it runs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,13 @@ class Inputs:
         The last answer stays in memory: all attacks on a cell ask for the same weights.
         """
         return _kept(self._store, tuple(self._declared(job) for job in jobs), prefix)
+
+    def remembered(self, name: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Returns what an earlier job of this process made under a name, or makes it.
+
+        A few arrays are remembered. The name must say everything that they depend on.
+        """
+        return self._store.remembered(name, make)
 
     def new_rows(self) -> Rows:
         """Returns an array for the output that is made some rows at a time."""

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,9 @@ FORMAT = 2
 
 COMPARISONS = "compare"
 """The folder of a run's comparisons."""
+
+# Answers of all models of a cell, and of each of its two folds.
+_MOST_REMEMBERED = 3
 
 _NOT_RESULTS = ("digest", "label", "measured")
 _RESTORE = "remove this folder and run again with --retry-failed, or copy it anew"
@@ -54,6 +57,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._remembered: dict[Hashable, NDArray[Any]] = {}
 
     @classmethod
     def of(cls, folder: Path) -> "Store":
@@ -173,6 +177,14 @@ class Store:
 
     def _damaged(self, key: str, error: Exception) -> UserError:
         return UserError(f"{self.folder(key)}: cannot be read ({error})", next_step=_RESTORE)
+
+    def remembered(self, name: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Returns an array that this process made of results; it keeps the last few in memory."""
+        if name not in self._remembered:
+            while len(self._remembered) >= _MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[name] = make()
+        return self._remembered[name]
 
     def rows_of(self) -> Rows:
         """Returns an array that is to be made some rows after others, and published."""

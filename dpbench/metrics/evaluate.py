@@ -35,7 +35,7 @@ from dpbench.metrics.roc import (
 )
 from dpbench.metrics.shadow_rates import ShadowRates, shadow_counts, shadow_rates
 from dpbench.metrics.strength import FPRS as FPRS
-from dpbench.metrics.thresholds import Called, best_decisions, decide, fold_curves
+from dpbench.metrics.thresholds import Called, advantage_of, best_decisions, decide, fold_curves
 from dpbench.metrics.violation import RowEvidence, moments
 
 
@@ -245,7 +245,7 @@ def _evaluation(
 def _intervals(reported: _Reported, replicates: int, rng: np.random.Generator) -> list[Interval]:
     """Returns advantage, AUC, the pooled TPRs, the TPR at own thresholds and those at shadows'."""
     decisions, members, own = reported.decisions, reported.members, reported.own
-    gap = float(decisions[members].mean() - decisions[~members].mean())
+    gap = advantage_of(decisions, members)
     values = [gap, *reported.pooled.values]
     values.append(math.nan if own is None else tpr_at(own[1], FPRS[0]))
     positives = np.count_nonzero(members)

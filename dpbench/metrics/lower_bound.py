@@ -83,7 +83,7 @@ def epsilon_lower(
     reported, shares = ranking, np.array(SHARES)
     shares = np.concatenate([np.outer(shares, ends) for ends in ((1, 1), (1, 0), (0, 1))])
     if delta > 0:
-        is_odd = ranking.order % ranking.order.dtype.type(examples) % 2 == 1
+        is_odd = (ranking.order % ranking.order.dtype.type(examples) & 1).astype(np.bool_)
         tried, reported = ranking.pick(~is_odd), ranking.pick(is_odd)
         limits = _bounds(tried, shares, examples, delta, uses_other_bits, rounds=_COARSE)[0]
         shares = shares[[int(np.argmax(limits))]]

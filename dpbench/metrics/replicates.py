@@ -34,7 +34,8 @@ class Bins:
     """
 
     def __init__(self, ranking: Ranking, *, fine: float = _FINE_FPR) -> None:
-        self._ranking = ranking
+        outside = np.flatnonzero(~ranking.members)
+        self._sides = ranking.order[np.flatnonzero(ranking.members)], ranking.order[outside]
         starts, self._tied = _bin_starts(ranking, fine)
         self._edges = np.append(starts, ranking.scores.size)
         self._member_edges = counts_before(ranking.members)[self._edges]
@@ -85,11 +86,10 @@ class Bins:
 
     def _both(self, units: Counts, weights: Weights) -> tuple[Weights, Weights]:
         """Returns the members and the non-members in each bin, `(bins, R)`."""
-        sorted_units = units[self._ranking.order].astype(np.int32, copy=False)
-        members = self._ranking.members
+        inside, outside = (units[side].astype(np.int32, copy=False) for side in self._sides)
         return (
-            self._counts(sorted_units[members], self._member_edges, weights),
-            self._counts(sorted_units[~members], self._edges - self._member_edges, weights),
+            self._counts(inside, self._member_edges, weights),
+            self._counts(outside, self._edges - self._member_edges, weights),
         )
 
     @staticmethod

@@ -16,7 +16,7 @@ from dpbench.metrics.example_fpr import margins, rank_margins
 from dpbench.metrics.examples import most_exposed
 from dpbench.metrics.lower_bound import epsilon_lower
 from dpbench.metrics.roc import Bools, Floats, auc, rank, roc, roc_of_ranking, tpr_at
-from dpbench.metrics.thresholds import best_threshold
+from dpbench.metrics.thresholds import advantage_of, best_threshold
 
 FPRS = (0.01, 0.001)
 
@@ -83,7 +83,7 @@ def strengths(
     known = curve if source is None or source is scores else roc(source, members)
     decisions = scores >= best_threshold(known)
     measures: dict[str, Callable[[], float]] = {
-        "advantage": lambda: float(decisions[members].mean() - decisions[~members].mean()),
+        "advantage": lambda: advantage_of(decisions, members),
         "auc": lambda: auc(curve),
         **{f"tpr_at_fpr_{fpr:g}": partial(tpr_at, curve, fpr) for fpr in FPRS},
         "epsilon_lower": lambda: (

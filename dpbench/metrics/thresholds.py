@@ -35,7 +35,7 @@ def fold_curves(ranking: Ranking, examples: int) -> tuple[Roc, Roc]:
         ranking: The sorted scores, those of all models together.
         examples: The table's n.
     """
-    is_odd = ranking.order // ranking.order.dtype.type(examples) % 2 == 1
+    is_odd = (ranking.order // ranking.order.dtype.type(examples) & 1).astype(np.bool_)
     return roc_of_ranking(ranking.pick(~is_odd)), roc_of_ranking(ranking.pick(is_odd))
 
 
@@ -57,6 +57,13 @@ def best_decisions(scores: Floats, curves: tuple[Roc, Roc]) -> Bools:
     own = np.array([best_threshold(curve) for curve in curves])
     decisions: Bools = scores >= own[np.arange(len(scores)) % 2][:, None]
     return decisions
+
+
+def advantage_of(decisions: Bools, members: Bools) -> float:
+    """Returns TPR - FPR of decisions `(m, n)`; there are both members and non-members."""
+    positives, negatives = np.count_nonzero(members), np.count_nonzero(~members)
+    found, wrong = (np.count_nonzero(decisions & side) for side in (members, ~members))
+    return float(found / positives - wrong / negatives)
 
 
 class Cut(NamedTuple):

@@ -65,7 +65,7 @@ def composed(*parts) -> Composition:
 
 def key(composition: Composition) -> str:
     recipe = composition.adapt(Recipe()).to_json()
-    return json.dumps([recipe, composition.training_identity()], sort_keys=True)
+    return json.dumps([recipe, composition.in_training.identity()], sort_keys=True)
 
 
 @given(masks, st.integers(0, 1000))

@@ -8,6 +8,8 @@ import dpbench
 from bench.claims.memguard import decided
 from dpbench.attacks import Jia
 from dpbench.defenses import Composition, DpSgd, HampOutput, MemGuard, Purification
+from dpbench.game.attack import AttackJob
+from dpbench.study.plan import make_plan
 from dpbench.training.recipe import Sampling
 from tests.tiny import context_of, run_tiny
 
@@ -93,6 +95,19 @@ def test_an_answer_is_the_same_when_it_is_asked_again(folder, run):
     )
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first, run.outputs(CELLS[0])[:, :40], rtol=1e-3, atol=1e-4)
+
+
+def test_attacks_share_answers_that_none_can_change(folder):
+    context = context_of(folder, **SETTINGS)
+    jobs = [
+        job
+        for job in make_plan(context).jobs.values()
+        if isinstance(job, AttackJob) and job.target.repeats > 1 and not job.within_folds
+    ]
+    first, second = (job.view(context.results(job)).target.scores() for job in jobs[:2])
+    anew = jobs[1].view(context_of(folder, **SETTINGS).results(jobs[1])).target.scores()
+    first[:] = 0
+    np.testing.assert_array_equal(second, anew)
 
 
 def test_a_claim_survives_the_masks_that_never_look_at_members():

@@ -73,7 +73,7 @@ def test_members_found_by_the_highest_scores_alone(axis):
     scores = np.round(rng.normal(size=members.shape) + members, 2)
     weights = resampling_weights(members.shape[axis], 6, rng)
     ranking = rank(scores, members)
-    some = ranking.pick(np.flatnonzero(ranking.scores > 1.2))
+    some = ranking.pick(ranking.scores > 1.2)
     sides = [np.count_nonzero(side, axis=1 - axis) @ weights for side in (members, ~members)]
     found = Bins(some, fine=1.0).found(unit_index(members.shape, axis), weights, 0.02, *sides)
     for column in range(7):

@@ -147,7 +147,7 @@ def test_a_grid_runs_there(gpu, tmp_path):
     ours, plan = run(tmp_path / "there", "cuda")
     finished = [key for key in plan.jobs if ours.store.has(key)]
     kinds = {plan.jobs[key].kind for key in finished}
-    assert {"train", "observe", "distil", "attack", "evaluate"} <= kinds
+    assert {"train", "observe", "students", "attack", "evaluate"} <= kinds
     assert {ours.store.record(key)["measured"]["device"] for key in finished} == {"cuda"}
     if gpu is not None:
         theirs, _ = run(tmp_path / "here", "cpu")
