@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install grid tables smoke test check bench tune clean
+.PHONY: install grid tables smoke test check docs bench tune clean
 
 install: $(VENV)/.ready
 
@@ -33,6 +33,13 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.docs: install
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
 bench: install
 	$(BIN)/python -m bench.speed
 
@@ -42,4 +49,4 @@ tune: install
 	$(BIN)/python -m bench.tune_dp_sgd_grids
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
