@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.image_copies import diamond, shifted, turned
 from dpbench.attacks.toolbox.shadow_classifier import as_they_are, membership_log_odds
 from dpbench.component import register

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.correctness import right_targets_and_shadows
 from dpbench.attacks.noise_robustness import perturbed
 from dpbench.attacks.toolbox.augmented import augmented

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools as Bools
+from dpbench.arrays import Floats as Floats
+from dpbench.arrays import Ints as Ints
 from dpbench.component import Component
 from dpbench.errors import NoResult
 
-Floats = NDArray[np.floating]
-Ints = NDArray[np.integer]
-Bools = NDArray[np.bool_]
 _A = TypeVar("_A", bound=NDArray[Any])
 
 Points = Literal["challenge", "reference"]
@@ -353,7 +353,6 @@ class Attack(Component):
     Class variables:
         access: What it needs to see.
         shadow_access: What it looks at in its own shadows; None means no more than in the target.
-        needs_shadows: Whether its scores use `view.shadows` or `view.members`.
         knows_other_bits: Whether the score of a point uses the target's membership bits of *other*
             points: an auditor who knows all of the training set but one example. Guarantees of
             differential privacy hold against that adversary too.
@@ -363,9 +362,13 @@ class Attack(Component):
     kind: ClassVar[str] = "attack"
     access: ClassVar[Access] = Access.SCORE
     shadow_access: ClassVar[Access | None] = None
-    needs_shadows: ClassVar[bool] = False
     knows_other_bits: ClassVar[bool] = False
     reference: ClassVar[str] = ""
+
+    @property
+    def needs_shadows(self) -> bool:
+        """Whether scores use `view.shadows` or `view.members`; often a class variable."""
+        return False
 
     @property
     def budget(self) -> int:

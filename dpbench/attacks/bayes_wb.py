@@ -5,7 +5,8 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.attacks.toolbox.displacement import Displacement, evidence_of, learn_on_layer
 from dpbench.attacks.toolbox.input_slice import learned_input_scores
@@ -99,7 +100,7 @@ class BayesWb(Attack):
     gauge: Literal["mean", "none"] = "mean"
 
     @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
+    def needs_shadows(self) -> bool:
         """A linear attack on the last layer with a public proxy needs none."""
         return (self.form, self.layers, self.proxy) != ("linear", "last", "reference")
 

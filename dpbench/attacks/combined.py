@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Extent, Floats, NotApplicable, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, Extent, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 from dpbench.attacks.toolbox.image_copies import diamond, shifted
 from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds

@@ -1,9 +1,26 @@
-"""Which points models are right about: the one bit of an answer that a label-only release shows."""
+"""Which points models classify correctly: all that a label-only release shows of a point."""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out, means
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedLabelAttack(Attack):
+    """A statistic of labels from Choquette-Choo et al. 2021, calibrated by LiRA's test."""
+
+    access: ClassVar[Access] = Access.LABEL
+    needs_shadows: ClassVar[bool] = True
+    reference: ClassVar[str] = (
+        "Choquette-Choo, Tramer, Carlini and Papernot, Label-Only Membership Inference Attacks, "
+        "ICML 2021; calibrated as in Carlini, Chien, Nasr, Song, Terzis and Tramer, Membership "
+        "Inference Attacks From First Principles, IEEE S&P 2022"
+    )
 
 
 def right_targets_and_shadows(view: View, inputs: Floats | None = None) -> tuple[Bools, Bools]:

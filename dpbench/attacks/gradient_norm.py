@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Floats, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, Oracle, View
 from dpbench.attacks.toolbox.confidence import SMALLEST
 from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import register
@@ -41,7 +42,7 @@ class GradientNorm(Attack):
     calibration: Literal["per_example", "global"] = "per_example"
 
     @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
+    def needs_shadows(self) -> bool:
         """Shadows are what a point is calibrated with."""
         return self.calibration == "per_example"
 

@@ -8,7 +8,8 @@ from pydantic import Field
 from scipy.linalg import cho_factor, cho_solve, helmert
 from scipy.special import log_softmax
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.component import register
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import SMALLEST, logit
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.attacks.toolbox.shadow_quantile import smooth_log_odds

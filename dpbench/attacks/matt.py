@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import softmax
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import register

@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 from scipy.special import log_softmax, logsumexp
 
-from dpbench.attacks.base import Access, Attack, Floats, Ints, View
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.supervised_network import Components, SupervisedNetworks
 from dpbench.component import register
 

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.noise_robustness import NoiseRobustness
 from dpbench.attacks.toolbox.confidence import SMALLEST
 from dpbench.attacks.toolbox.cross_fitting import halves

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.modified_entropy import negative_modified_entropy
 from dpbench.attacks.toolbox.confidence import of_targets_and_shadows
 from dpbench.attacks.toolbox.cross_fitting import halves

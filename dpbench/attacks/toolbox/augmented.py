@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import count, islice, product
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 from dpbench.attacks.toolbox.image_copies import shifted
 
 

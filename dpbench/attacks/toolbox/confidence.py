@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dpbench.attacks.base import Floats, Ints, View
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import View
 
 SMALLEST = 1e-45
 """Added to both scores so that a released 0 stays finite (Carlini et al. 2022, official code)."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import NotApplicable
 
 
 def halves(models: int) -> Iterator[tuple[Ints, Ints]]:

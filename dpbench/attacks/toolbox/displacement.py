@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Bools, Floats, Ints
+from dpbench.arrays import Bools, Floats, Ints
 
 _UNITS = 16
 _STEPS = 60

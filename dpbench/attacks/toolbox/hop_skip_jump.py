@@ -28,7 +28,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Oracle, View
 
 FIRST_DIRECTIONS = 100
 """Directions of the first round; round t asks about sqrt(t) times as many (Chen et al. 2020)."""

@@ -9,7 +9,8 @@ the attack's weight does not.
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.attacks.toolbox.displacement import Displacement, learn_displacement
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats
+from dpbench.arrays import Bools, Floats
 
 
 class Moments(NamedTuple):

@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, NotApplicable
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.leave_one_out import Moments, leave_one_out, means
 from dpbench.attacks.toolbox.point_blocks import Block, blocks, row_sums
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Bools, Floats, Ints
+from dpbench.arrays import Bools, Floats, Ints
 
 MOST_STEPS, MOST_DAMPED_STEPS = 20, 200
 TOLERANCE = 1e-5

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 from dpbench.attacks.toolbox.ridge import Ridge
 
 STEPS = 40

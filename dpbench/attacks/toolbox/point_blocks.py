@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 
 _AT_ONCE = 2**20
 """Pairs of model and point in a block; NumPy adds up rows in pieces of 128."""

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
-from dpbench.attacks.base import Floats, Ints, NotApplicable
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import NotApplicable
 
 PENALTIES = np.logspace(-5, 0, 6)
 """Squared-norm penalties that are tried, in units of the features' mean square."""

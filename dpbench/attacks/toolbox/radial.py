@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Floats, Ints, View
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import View
 
 SHARED = 0.5
 """Weight of a centre that has another label: half of what is learned is shared between classes."""

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 
 PENALTIES = np.logspace(-9, 1, 21)
 """Penalties that are tried, in units of the largest eigenvalue of the features' Gram matrix."""

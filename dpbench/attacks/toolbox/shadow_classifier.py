@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.cross_fitting import halves
 
 SMALLEST_SCORE = 1e-6

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, NotApplicable
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 
 SMALLEST_WIDTH = 1e-6

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Floats, Ints
+from dpbench.arrays import Floats, Ints
 
 _DECAYS = 0.9, 0.999
 """Adam's averages (Kingma and Ba 2015)."""

@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri_exp
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.adjacency import Adjacency
 
 # dp_accounting takes more than a second to import, so functions import it when they first need it.
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
-
-Floats = NDArray[np.float64]
 
 # With 1/50 of one step's loss deviation epsilon is less than 1e-3, typically 1e-5, relatively too
 # large. The loss of Laplace noise ends in an atom, which rounding moves by as much as an interval.

@@ -8,11 +8,10 @@ Q exchanged. The two at eps >= 0 determine all errors of all tests between P and
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.adjacency import Direction
-
-Floats = NDArray[np.float64]
 
 # Evenly spaced epsilons serve spread losses; those at given masses of each direction serve losses
 # that crowd together, as when little noise shows who was sampled.

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import brentq, minimize_scalar
 
-Floats = NDArray[np.float64]
+from dpbench.arrays import Floats
 
 # Of one operation on doubles.
 _UNIT = 2.0**-53

@@ -5,13 +5,12 @@ threshold was chosen. Arrays broadcast.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtr, ndtri
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.one_run import epsilon_one_run as epsilon_one_run
 from dpbench.privacy.audits.one_run import one_run_p_value as one_run_p_value
-
-Floats = NDArray[np.float64]
 
 # Phi(-40 / 2) is 1e-89: no count of errors refutes a larger distance.
 _LARGEST_MU = 40.0

@@ -1,16 +1,14 @@
 """The Bayesian audit: the posterior probability that the error rates allow an epsilon."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import betainc, betaincinv, betaln
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.audit_result import AuditResult, Errors, error_probability
 from dpbench.privacy.audits.clopper_pearson import ASSUMES, conversions
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
-
-Floats = NDArray[np.float64]
 
 METHOD = "Bayesian (credible)"
 

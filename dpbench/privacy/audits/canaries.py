@@ -7,10 +7,11 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
 from dpbench.privacy.audits.audit_result import Guessed
 from dpbench.privacy.audits.coins import require_fair
-from dpbench.privacy.audits.trials import Bools, Floats, Trials, scores_and_bits
+from dpbench.privacy.audits.trials import Trials, scores_and_bits
 from dpbench.seeds import rng_for
 
 FAIR = "bits were independent fair coins, and no score used a bit of these canaries"

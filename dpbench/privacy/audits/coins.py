@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import bdtr, gammaln
 
+from dpbench.arrays import Bools
 from dpbench.errors import UserError
-
-Bools = NDArray[np.bool_]
 
 # Error probability of each of the eight tests.
 LEVEL = 1e-7

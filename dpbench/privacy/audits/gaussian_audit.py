@@ -1,8 +1,8 @@
 """The audit of a Gaussian mechanism: errors bound its mu, and mu its epsilon at any delta."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 from dpbench.privacy.accounting.gaussian import epsilon_gaussian
 from dpbench.privacy.audits.audit import mus_from_rates, mus_from_total
@@ -10,8 +10,6 @@ from dpbench.privacy.audits.audit_result import AuditResult, Errors, error_proba
 from dpbench.privacy.audits.clopper_pearson import ASSUMES, rate_limits, total_limit
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
-
-Floats = NDArray[np.float64]
 
 METHOD = "Gaussian DP"
 GAUSSIAN = "a Gaussian mechanism without subsampling (full batches)"

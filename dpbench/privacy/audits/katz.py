@@ -1,15 +1,13 @@
 """A cheap, approximate audit: the log ratio of the two rates is taken as normal."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.audit_result import AuditResult, Errors, error_probability
 from dpbench.privacy.audits.clopper_pearson import ASSUMES
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
-
-Floats = NDArray[np.float64]
 
 METHOD = "Katz-log (approximate)"
 

@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import bdtrc, betaincinv, gammaln
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.audit_result import AuditResult, Guessed, error_probability
 from dpbench.privacy.audits.canaries import FAIR, Guesses, OneRun, default_guesses, require_run
 
@@ -128,10 +128,8 @@ def _epsilon(counts: Guessed, delta: float, alpha: float) -> float:
 
 
 @functools.lru_cache(maxsize=32)
-def _log_choose(guesses: int, correct: int) -> NDArray[np.float64]:
+def _log_choose(guesses: int, correct: int) -> Floats:
     """Returns log binomial(guesses, j) for j = correct - 1, ..., 0."""
     fewer = np.arange(correct - 1, -1, -1)
-    chosen: NDArray[np.float64] = (
-        gammaln(guesses + 1) - gammaln(fewer + 1) - gammaln(guesses - fewer + 1)
-    )
+    chosen: Floats = gammaln(guesses + 1) - gammaln(fewer + 1) - gammaln(guesses - fewer + 1)
     return chosen

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
 from dpbench.npz import Npz, Unreadable, open_npz
-from dpbench.privacy.audits.trials import Bools, Floats
 
 _EXAMPLE = "numpy.savez('scores.npz', scores=scores, members=members, delta=1e-5)"
 

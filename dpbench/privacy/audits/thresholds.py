@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 from dpbench.privacy.audits.audit_result import Errors
 from dpbench.privacy.audits.trials import Trials
 from dpbench.seeds import rng_for
-
-Floats = NDArray[np.float64]
 
 
 class Conversion(NamedTuple):

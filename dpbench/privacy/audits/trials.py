@@ -3,14 +3,12 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
 from dpbench.privacy.audits.audit_result import Errors
 from dpbench.privacy.audits.coins import require_unbalanced
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 class Trials:

@@ -13,12 +13,11 @@ Raises:
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, ndtr, ndtri
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.ranges import in_range
-
-Floats = NDArray[np.float64]
 
 # Far beyond every cap, and still finite after exp().
 _LARGE = 700.0

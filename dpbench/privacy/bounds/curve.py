@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.ranges import in_range
-from dpbench.privacy.bounds.bounds import Floats, precision
+from dpbench.privacy.bounds.bounds import precision
 
 Curve = Callable[[ArrayLike], Floats]
 

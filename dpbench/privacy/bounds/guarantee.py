@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting import mechanism
 from dpbench.privacy.accounting.adjacency import Adjacency, replace_one_mu, require_adjacency
 from dpbench.privacy.accounting.gaussian import epsilon_gaussian
 from dpbench.privacy.accounting.ranges import in_range
-from dpbench.privacy.bounds.bounds import Floats, tpr_gaussian
+from dpbench.privacy.bounds.bounds import tpr_gaussian
 from dpbench.privacy.bounds.curve import Curve
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 from dpbench.privacy.accounting.adjacency import Adjacency
 from dpbench.privacy.accounting.ranges import in_range
-from dpbench.privacy.bounds.bounds import Floats
 from dpbench.privacy.bounds.catalogue import Bound, find_bound
 from dpbench.privacy.bounds.game import Game
 from dpbench.privacy.bounds.guarantee import Guarantee
