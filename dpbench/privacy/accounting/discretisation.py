@@ -1,4 +1,4 @@
-"""How finely the numeric accountant must cut the privacy loss."""
+"""The discretisation interval of the privacy loss in the numeric accountant."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def components(event: "DpEvent", count: int = 1) -> "Iterator[tuple[int, DpEvent
 
 
 def sampled_loss(gain: ArrayLike, rate: float) -> Floats:
-    """Returns log(1 - q + q e^gain): what a step at rate q loses if the noise tells e^gain.
+    """Returns log(1 - q + q e^gain), the loss of a step at rate q whose noise has that gain.
 
     Its relative error is small for the smallest q and gains. log(q) + gain, its limit for large
     gains, is negative at q = 1e-6 and a gain of 10, where the loss is 0.02.

@@ -19,7 +19,7 @@ _EVEN_POINTS = 1025
 _MASSES = np.logspace(-12, 0, 241)
 # Beyond this epsilon the smallest double is as good an FPR as 0.
 _MAX_EPSILON = 700.0
-# So many FPRs are looked up at once.
+# FPRs that are looked up at once: each is compared with all lines of the profile.
 _BLOCK = 1024
 
 
@@ -57,7 +57,7 @@ def privacy_profile(accountant: Any, rounding: float) -> PrivacyProfile:
 
     Args:
         accountant: The composed events.
-        rounding: By how much any delta may be too small, because an FFT rounds.
+        rounding: Bound on the rounding of the FFT in any delta.
     """
     if accountant.get_delta(np.inf) >= 1:
         return PrivacyProfile(np.zeros(1), np.ones(1), np.ones(1))

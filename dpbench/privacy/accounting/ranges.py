@@ -1,4 +1,4 @@
-"""What the quantities of a guarantee and of a game may be, checked wherever one is given."""
+"""The ranges of the quantities of guarantees and games, checked wherever one is given."""
 
 import math
 

@@ -14,7 +14,8 @@ from dpbench.privacy.audits.trials import Trials, require_trials
 METHOD = "Gaussian DP"
 GAUSSIAN = "a Gaussian mechanism without subsampling (full batches)"
 
-# Measured with mu = 1 and 2,000 trials: enough that luck at the ends of the curve no longer wins.
+# Measured with mu = 1 and 2,000 trials: enough that luck at the ends of the curve no longer chooses
+# the threshold.
 _CAUTION = 10.0
 _CHOICE = Split(fraction=0.2)
 
@@ -61,9 +62,9 @@ def audit_gaussian(
 def conversions() -> tuple[Conversion, Conversion]:
     """Returns the conversions to mu: from limits of the two rates, and of the total error.
 
-    Near its optimum the bound hardly depends on the threshold, so that the best of many promises is
-    mostly luck. Hence the total error promises something only where the two rates are most alike,
-    which is where a Gaussian's error is least, and the rates promise less than they could.
+    Near its optimum the bound hardly depends on the threshold, so the best of many promises is
+    mostly luck. Therefore the total error promises something only at the threshold with the most
+    equal rates, where a Gaussian's error is least, and the rates promise less than they could.
     """
 
     def by_rates(errors: Errors, alpha: float) -> Floats:

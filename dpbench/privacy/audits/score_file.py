@@ -32,7 +32,7 @@ class ScoreFile:
         """Reads `scores`, `members` and, if it is there, `delta` (0 otherwise). Never unpickles.
 
         Raises:
-            UserError: The file is no npz archive, or an array is missing or not what it should be.
+            UserError: The file is not an npz archive, or an array is missing or invalid.
         """
         arrays = _load(path)
         scores, members = _scores(path, arrays["scores"]), arrays["members"]

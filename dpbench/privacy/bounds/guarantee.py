@@ -1,4 +1,4 @@
-"""What a mechanism promises: a pair (epsilon, delta), and what else is known of it."""
+"""The guarantee of a mechanism: a pair (epsilon, delta), and mu and its curve if known."""
 
 import functools
 import math
@@ -19,16 +19,16 @@ from dpbench.privacy.bounds.curve import Curve
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-# Far beyond every cap, and still finite after exp().
+# Delta is capped far below, and e^700 is still a finite double.
 _LARGE = 700.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guarantee:
-    """What holds for every pair of adjacent data sets, in both directions.
+    """A guarantee for every pair of adjacent data sets, in both directions.
 
     Attributes:
-        epsilon: Of (epsilon, delta)-DP; inf is no promise.
+        epsilon: Of (epsilon, delta)-DP; inf guarantees nothing.
         delta: Of (epsilon, delta)-DP.
         adjacency: `add_remove` or `replace_one`: which data sets are adjacent.
         mu: Of mu-GDP, if it is exact. The central-limit mu of subsampled training is not: it can
@@ -43,7 +43,7 @@ class Guarantee:
     curve: Curve | None = None
 
     def __post_init__(self) -> None:
-        """Refuses impossible values.
+        """Validates the fields.
 
         Raises:
             UserError: A number is out of range, or the adjacency unknown.
@@ -58,7 +58,7 @@ class Guarantee:
     def of_event(
         cls, event: "DpEvent", *, delta: float, adjacency: Adjacency = "add_remove"
     ) -> "Guarantee":
-        """Returns all that is known of a mechanism; epsilon is the smallest at that delta."""
+        """Returns the guarantee of a mechanism, with the smallest epsilon at that delta."""
         in_range("delta", delta)
         mu = mechanism.gaussian_mu(event)
         if mu is not None and adjacency == "replace_one":
@@ -79,7 +79,7 @@ class Guarantee:
         return cls(epsilon=epsilon, delta=delta, adjacency=adjacency, mu=mu, curve=curve)
 
     def group(self, size: int) -> "Guarantee":
-        """Returns the promise for data sets that are `size` adjacent steps apart.
+        """Returns the guarantee for data sets that are `size` adjacent steps apart.
 
         (k epsilon, delta (e^(k epsilon) - 1) / (e^epsilon - 1)), k mu, and the curve applied k
         times: the TPR of one step is the FPR of the next.
@@ -95,7 +95,7 @@ class Guarantee:
         )
 
     def replace_one(self) -> "Guarantee":
-        """Returns what this promises under replace-one adjacency.
+        """Returns the guarantee that follows under replace-one adjacency.
 
         To replace a record is to remove one and to add one, hence a group of two:
         (2 epsilon, (1 + e^epsilon) delta) and 2 mu. For a known mechanism `of_event` with that
@@ -108,8 +108,10 @@ class Guarantee:
 
 
 def _group_delta(epsilon: float, delta: float, size: int) -> float:
+    # The limit at epsilon 0; and delta 0 stays 0, where an infinite growth would make it NaN.
     if epsilon == 0 or delta == 0:
         return min(1.0, size * delta)
+    # (e^(k eps) - 1) / (e^eps - 1), with e^((k - 1) eps) taken out so that only that may overflow.
     growth = math.exp(min((size - 1) * epsilon, _LARGE))
     return min(1.0, delta * growth * math.expm1(-size * epsilon) / math.expm1(-epsilon))
 
