@@ -25,9 +25,9 @@ class Augmentation(Attack):
     training makes models right around members too, as training with the same copies does.
 
     Attributes:
-        transform: `translations` are the image and all shifts with |down| + |right| = d, what they
-            uncover repeating the edge; `rotations` are the image and two, turned by r degrees to
-            either side. (The official code takes 2 r + 1 angles.)
+        transform: `translations` are the image and all shifts with |down| + |right| = d, where
+            uncovered pixels repeat the edge; `rotations` are the image and two copies, turned by r
+            degrees to either side. (The official code takes 2 r + 1 angles.)
         magnitude: d in pixels, or r in degrees.
     """
 

@@ -57,6 +57,7 @@ class AugmentationRegression(Attack):
         """
         if len(view.members) < 2:
             raise NotApplicable("there is only one model, hence no shadow")
+        # Targets and shadows are asked about the same copies, so that their patterns compare.
         asked = [right_targets_and_shadows(view, inputs) for inputs in self._views(view)]
         observed, shadows = (np.stack(bits, -1) for bits in zip(*asked, strict=True))
         return left_out_log_odds(observed, shadows, view.members)

@@ -62,9 +62,11 @@ class Base(Attack):
         return -losses - scale * np.log(out_means(confidence, view.members))
 
     def _loss(self, outputs: Floats, labels: Ints) -> Floats:
+        # The loss depends on ratios of scores only, so the powers need not be normalised.
         return cross_entropy(outputs ** (1 / self.temperature), labels)
 
     def _tuned(self, losses: Floats, members: Bools) -> Floats:
+        # The soft minimum does not depend on the scale: it is computed once for all candidates.
         def among(shadows: Ints) -> Callable[[float], Floats]:
             own = losses[shadows]
             threshold = np.log(out_means(np.exp(-own), members[shadows]))

@@ -56,6 +56,8 @@ class BoundaryLira(CalibratedLabelAttack):
             NotApplicable: There are too few shadows to estimate any variance, or these models
                 answer only about whole sets of points.
         """
+        # One seed for both: targets and shadows are searched in the same directions, so that the
+        # errors of their distances are alike.
         seed = int(view.rng.integers(2**63))
         observed = self._depth(view, view.target, seed)
         shared = view.shadows is view.target
@@ -63,7 +65,7 @@ class BoundaryLira(CalibratedLabelAttack):
         return likelihood_ratio(observed, shadows, view.members, variance=self.variance)
 
     def _depth(self, view: View, oracle: Oracle, seed: int) -> Floats:
-        """Returns how deep `(M, n)` inside their labels' regions models see the points."""
+        """Returns the signed roots `(M, n)` of the points' distances to the boundary."""
         distances = boundary_distances(
             oracle,
             view.inputs,
@@ -74,6 +76,6 @@ class BoundaryLira(CalibratedLabelAttack):
             seed=seed,
             signed=True,
         )
-        # Distances spread in proportion to their size; roots spread more alike.
+        # Distances spread in proportion to their size; their roots have more equal variances.
         depth: Floats = np.sign(distances) * np.sqrt(np.abs(distances))
         return depth

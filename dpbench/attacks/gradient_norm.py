@@ -43,7 +43,7 @@ class GradientNorm(Attack):
 
     @property
     def needs_shadows(self) -> bool:
-        """Shadows are what a point is calibrated with."""
+        """Only calibration uses shadows."""
         return self.calibration == "per_example"
 
     def score(self, view: View) -> Floats:
@@ -60,6 +60,7 @@ class GradientNorm(Attack):
         return likelihood_ratio(observed, shadows, view.members, variance="per_example")
 
     def _statistic(self, oracle: Oracle) -> Floats:
+        # In single precision the gradient of a saturated model is exactly 0.
         norms = oracle.gradient_norms(self.of).astype(np.float64)
         statistic: Floats = -np.log(norms + SMALLEST)
         return statistic

@@ -45,5 +45,6 @@ def largest_logit(outputs: Floats, labels: Ints) -> Floats:
         outputs: `(M, n, C)` released scores, non-negative.
         labels: `(n,)` true labels, which do not matter.
     """
+    # By model, since the predicted class of a point differs between models.
     rows = [logit(released[None], released.argmax(-1)) for released in outputs]
     return np.concatenate(rows)

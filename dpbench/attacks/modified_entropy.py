@@ -58,6 +58,7 @@ def negative_modified_entropy(outputs: Floats, labels: Ints) -> Floats:
         others = released.astype(np.float64)
         others[rows, labels] = 0.0
         logs = np.full(others.shape, SMALLEST_LOG)
+        # Where a wrong class has all of the score, the floor stays.
         np.log1p(-others, out=logs, where=others < 1)
         entropies[model] = others.sum(-1) * own_logs[model] + (others * logs).sum(-1)
     return entropies

@@ -57,6 +57,7 @@ class NoiseLira(CalibratedLabelAttack):
         clean = right_targets_and_shadows(view)
         kept, by_shadows = np.zeros((2, *view.members.shape))
         for _ in range(self.copies):
+            # Drawn once for targets and shadows: some copies of a point are harder than others.
             copies = perturbed(view, scale=self.scale, flip_probability=self.flip_probability)
             observed, shadows = right_targets_and_shadows(view, copies)
             kept += observed

@@ -14,7 +14,7 @@ from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 SMALLEST = 1e-10
-"""Smaller entropies are raised to it, as the bins are spaced in logarithms (official code)."""
+"""The smallest entropy: bins are equal in the logarithm (official code)."""
 
 
 @register
@@ -68,7 +68,7 @@ class PrivacyRiskScore(Attack):
         for label in np.unique(labels):
             own = labels == label
             bits = members[:, own]
-            # A class without members, or without non-members, is scored as all classes together.
+            # A class without members, or without non-members, uses the histograms of all classes.
             known = own if bits.any() and not bits.all() else np.full_like(own, True)
             risks[:, own] = risk(
                 observed[:, own], shadows[:, known], members[:, known], bins=self.bins

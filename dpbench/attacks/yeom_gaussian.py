@@ -57,6 +57,7 @@ def root_mean_square_of_others(losses: Floats, include: Bools) -> Floats:
     Raises:
         NotApplicable: For some model nothing is left.
     """
+    # A product with weight 0 for the target itself: exact, unlike a total minus its part.
     others = 1.0 - np.eye(len(losses))
     counts = others @ include.sum(1, dtype=np.float64)
     if counts.min() < 1:

@@ -18,6 +18,7 @@ def augmented(inputs: Floats, queries: int, *, mirrored: bool = True) -> Iterato
         queries: How many versions.
         mirrored: Mirror images are among them; otherwise the order is that of the shifts alone.
     """
+    # The points themselves were observed already; only other inputs must be given to the oracle.
     yield None
     sides = (False, True) if mirrored else (False,)
     versions = ((shift, turned) for shift in _shifts() for turned in sides)

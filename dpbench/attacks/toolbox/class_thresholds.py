@@ -64,7 +64,7 @@ def class_thresholds(scores: Floats, members: Bools, labels: Ints) -> Floats:
     """Returns `(M, n)` the threshold of each point's class, learned on the other half.
 
     A threshold is the score with the largest TPR - FPR (Song and Mittal 2021); the highest one
-    where several tie, and one that calls everybody a member only where all scores are equal. A
+    where several tie. It calls every point a member only if all scores are equal. A
     class without members, or without non-members, takes the threshold of all classes together.
 
     Args:

@@ -31,8 +31,8 @@ def membership_log_odds(
     point) pairs of the shadows are used.
 
     Args:
-        observed: `(M, n, k)` what the targets released.
-        shadows: `(M, n, k)` what the shadows released.
+        observed: `(M, n, k)` scores of the targets, or other values of each point.
+        shadows: `(M, n, k)` the same of the shadows.
         members: `(M, n)` the shadows' bits.
         groups: `(n,)` the group of each point.
         features: Returns features `(N, d)` of such values `(a, b, k)`, with N = a b.
@@ -79,6 +79,7 @@ def fit_logistic(features: Floats, bits: Bools) -> Floats:
         step = np.linalg.solve(curvature, gradient)
         while (reached := _penalised_loss(design, bits, weights - step)) > loss:
             step /= 2
+            # No step lowers the loss any more: it is minimal up to rounding.
             if np.abs(step).max() < 1e-12:
                 return weights
         weights, loss = weights - step, reached

@@ -73,7 +73,7 @@ class Dask(Executor):
         return _Tasks(self, config)
 
 
-class _Told(Exception):
+class _StopRequested(Exception):
     """Raised in a task that is told to stop."""
 
 
@@ -81,17 +81,17 @@ def watch_worker(config: WorkerConfig, stop_event: str) -> None:
     """Watches one worker, as `dpbench worker` does, until a dask event of that name is set."""
     from distributed import Event
 
-    told = Event(stop_event)
+    event = Event(stop_event)
 
     def listen(states: JobStates[Any]) -> None:
-        if told.is_set():
-            raise _Told
+        if event.is_set():
+            raise _StopRequested
 
     states: JobStates[Any] = JobStates(read_listing(config.folder), Store.of(config.folder))
     try:
         if states.open:
             supervise(Pool(config), states, listen)
-    except _Told:
+    except _StopRequested:
         return
 
 
