@@ -13,8 +13,8 @@ from dpbench.attacks import (
     LabelLira,
     NotApplicable,
     Oracle,
-    pattern_regression,
 )
+from dpbench.attacks.toolbox import pattern_regression
 from dpbench.attacks.toolbox.augmented import augmented
 from dpbench.attacks.toolbox.pattern_regression import left_out_log_odds
 from dpbench.testing import auc, check_attack, plant

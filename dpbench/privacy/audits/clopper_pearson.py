@@ -65,6 +65,7 @@ def conversions(delta: float) -> tuple[Conversion, Conversion]:
     def by_total(errors: Errors, alpha: float) -> Floats:
         return epsilons_from_total(*total_limit(errors, alpha), delta)
 
+    # The order counts: a threshold fixed beforehand (`Explicit`) uses the first.
     return (
         Conversion(lambda errors, alpha: float(by_rates(errors, alpha)), by_rates, True),
         Conversion(lambda errors, alpha: float(by_total(errors, alpha)), by_total, False),

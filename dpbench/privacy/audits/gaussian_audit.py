@@ -88,6 +88,7 @@ def conversions() -> tuple[Conversion, Conversion]:
         promised[vertex] = by_total(alike, alpha)
         return promised
 
+    # The order counts: a threshold fixed beforehand (`Explicit`) uses the first.
     return (
         Conversion(lambda errors, alpha: float(by_rates(errors, alpha)), cautious, True),
         Conversion(lambda errors, alpha: float(by_total(errors, alpha)), at_equal_rates, False),

@@ -104,6 +104,7 @@ def _scores(path: Path, array: NDArray[np.generic]) -> Floats:
 
 
 def _bits(path: Path, array: NDArray[np.generic]) -> Bools:
+    # Checked before the conversion, which would make a member of any number but 0.
     odd = np.unique(array[~np.isin(array, (0, 1))])
     if odd.size:
         raise UserError(
