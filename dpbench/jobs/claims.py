@@ -89,7 +89,7 @@ class Claims:
     def drop(self, claim: Claim) -> None:
         """Removes a claim, unless another process has taken it over."""
         path = self._folder / claim.key
-        # Not atomic: a claim made between these two lines is lost, and its job may run twice.
+        # Not atomic: a claim made between reading and unlinking is lost, and its job may run twice.
         present = _read(path)
         if present is not None and present.token == claim.token:
             path.unlink(missing_ok=True)

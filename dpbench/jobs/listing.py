@@ -1,4 +1,4 @@
-"""The jobs of a run as a file, from which `status` reads without data, plans or torch."""
+"""The jobs of a run as a file, which `status` reads without data, plans or torch."""
 
 import json
 from collections.abc import Mapping

@@ -91,7 +91,7 @@ def components(event: "DpEvent", count: int = 1) -> "Iterator[tuple[int, DpEvent
 
 
 def sampled_loss(gain: ArrayLike, rate: float) -> Floats:
-    """Returns log(1 - q + q e^gain), the loss of a step at rate q whose noise has that gain.
+    """Returns log(1 - q + q e^gain), the loss of a step at rate q; gain is the noise's log-ratio.
 
     Its relative error is small for the smallest q and gains. log(q) + gain, its limit for large
     gains, is negative at q = 1e-6 and a gain of 10, where the loss is 0.02.

@@ -12,8 +12,7 @@ from dpbench.arrays import Floats
 from dpbench.privacy.audits.one_run import epsilon_one_run as epsilon_one_run
 from dpbench.privacy.audits.one_run import one_run_p_value as one_run_p_value
 
-# Phi(-40 / 2) is 1e-89: no count of errors refutes a larger distance. Halving 40 as often as this
-# gives mu to 1e-12.
+# Phi(-40 / 2) is 1e-89: no count of errors refutes a larger distance. 45 halvings find mu to 1e-12.
 _LARGEST_MU = 40.0
 _HALVINGS = 45
 

@@ -89,7 +89,7 @@ def auc_gaussian(mu: ArrayLike) -> Floats:
 def accuracy_prior(epsilon: ArrayLike, delta: ArrayLike = 0.0, prior: ArrayLike = 0.5) -> Floats:
     """B9: accuracy at any prior; guessing the more likely bit is possible under any privacy."""
     # Accuracy is linear in (FPR, TPR), so it is largest at a vertex of B5's region: (0, delta),
-    # (1 - delta, 1), or the corner between them, where FPR = 1 - TPR for every prior.
+    # (1 - delta, 1), or the corner between them, whose accuracy is TPR = 1 - FPR at every prior.
     odds, slack = in_range("prior", prior), in_range("delta", delta)
     trivial = np.maximum(odds + (1 - odds) * slack, 1 - odds + odds * slack)
     return _capped(np.maximum(accuracy_epsilon(epsilon, delta), trivial))

@@ -19,7 +19,7 @@ from dpbench.privacy.bounds.curve import Curve
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-# Delta is capped far below, and e^700 is still a finite double.
+# Such a growth takes any delta above 1e-304 to its cap of 1, and is still a finite double.
 _LARGE = 700.0
 
 
@@ -108,10 +108,11 @@ class Guarantee:
 
 
 def _group_delta(epsilon: float, delta: float, size: int) -> float:
-    # The limit at epsilon 0; and delta 0 stays 0, where an infinite growth would make it NaN.
+    # At epsilon 0 the fraction below is 0 / 0; its limit is the size.
     if epsilon == 0 or delta == 0:
         return min(1.0, size * delta)
-    # (e^(k eps) - 1) / (e^eps - 1), with e^((k - 1) eps) taken out so that only that may overflow.
+    # (e^(k eps) - 1) / (e^eps - 1) with e^((k - 1) eps) taken out: only that can overflow, and is
+    # capped.
     growth = math.exp(min((size - 1) * epsilon, _LARGE))
     return min(1.0, delta * growth * math.expm1(-size * epsilon) / math.expm1(-epsilon))
 
