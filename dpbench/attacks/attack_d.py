@@ -6,11 +6,13 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import logit
 from dpbench.component import register
 
 SMALLEST_WIDTH = 1e-6
+"""No deviation is taken to be smaller: students of a label-only release often agree exactly."""
 
 
 @register
@@ -19,12 +21,12 @@ class AttackD(Attack):
     """How the target's loss stands among the losses of models distilled from the target itself.
 
     Ye et al. 2022, attack D: students learn from public points, labelled softly by the target. They
-    agree with the target where public points teach them to, and saw no challenge point: their
-    losses on a point say what a model like *this* target has without having trained on it. No
-    shadow and no membership bit is used. The point is called a member when the target's loss lies
-    below the alpha-quantile of its students' losses. It assumes that students are like the target
-    but for the point: a student that copies the target's memory of a point through its neighbours
-    hides it, and one that learned less than the target calls everybody a member.
+    agree with the target on points like the public ones, and saw no challenge point: their losses
+    on a point are those of a model like *this* target that was not trained on it. No shadow and no
+    membership bit is used. The point is called a member when the target's loss lies below the
+    alpha-quantile of its students' losses. It assumes that students differ from the target by the
+    point only: a student that copies the target's memory of a point through its neighbours hides
+    membership, and students that learned less than the target make every point look like a member.
 
     Attributes:
         students: Students S of each target. They are by far the cost of the attack: S trainings for
@@ -60,7 +62,7 @@ class AttackD(Attack):
             NotApplicable: There are no students: no public point to learn from.
         """
         if view.students is None:
-            raise NotApplicable("nobody trained students of these models")
+            raise NotApplicable("these models have no students")
         observed = logit(view.target.scores(), view.labels)
         # Students of all targets stand side by side, as if they were models of one cell.
         outputs = view.students()
@@ -77,6 +79,7 @@ def standing(observed: Floats, students: Floats, smoothing: Literal["gaussian", 
         smoothing: As in `AttackD`.
     """
     if smoothing == "none":
+        # Masked releases tie often; half a tie ranks the target in the middle of its equals.
         below = (observed[:, None] > students) + 0.5 * (observed[:, None] == students)
         share: Floats = below.mean(1)
         return share

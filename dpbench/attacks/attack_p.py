@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
@@ -20,8 +21,8 @@ class AttackP(Attack):
     `#{z: loss(z) > loss(x)} / (r + 1)` over r public points z: thresholding it at `1 - alpha` is
     that test, with at most alpha false positives if non-members are exchangeable with the public
     points. That fails if the public points were trained on, or come from elsewhere. For one target
-    it ranks as `malt` does; it puts targets on a common scale without any shadow, and it cannot
-    tell losses apart between neighbouring public ones, so it says nothing below an FPR of 1/r.
+    it ranks as `malt` does. It puts targets on a common scale without shadows. Losses between two
+    neighbouring public losses tie, so it resolves no FPR below 1/r.
 
     Attributes:
         per_class: Compare with the public points of the point's class; classes without any are
@@ -69,6 +70,8 @@ def share_above(losses: Floats, public: Floats) -> Floats:
     points = public.shape[1]
     above = np.empty(losses.shape)
     for model, (ordered, own) in enumerate(zip(np.sort(public, axis=1), losses, strict=True)):
+        # Strictly above: a public loss that ties counts against membership, so the test stays valid
+        # on releases with few values. The 1 in the divisor below is the point itself.
         above[model] = points - np.searchsorted(ordered, own, side="right")
     shares: Floats = above / (points + 1)
     return shares

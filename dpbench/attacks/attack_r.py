@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dpbench.attacks.base import Access, Attack, Floats, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import logit, of_targets_and_shadows
 from dpbench.attacks.toolbox.shadow_quantile import share_below, smooth_log_odds
 from dpbench.component import register

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.component import register
 
@@ -17,9 +18,8 @@ class AttackS(Attack):
 
     Ye et al. 2022, attack S: the point is called a member when its loss lies below the
     alpha-quantile of the OUT losses pooled over shadows and points. The score is one minus the
-    smallest such alpha. It orders one target's points as MALT does: what it adds is a threshold
-    that needs nothing of the target. It assumes that all points, or all of a class, are equally
-    hard.
+    smallest such alpha. It orders one target's points as MALT does, and adds a threshold that needs
+    nothing of the target. It assumes that all points, or all of a class, are equally hard.
 
     Attributes:
         per_class: Pool the losses of each class apart.
@@ -55,14 +55,14 @@ class AttackS(Attack):
 
 def _shares_above(losses: Floats, shadow_losses: Floats, members: Bools) -> Floats:
     """Returns `(M, n)` the share of the other models' OUT losses above each loss; 1/2 if none."""
-    everyone = np.sort(shadow_losses[~members])
+    pooled = np.sort(shadow_losses[~members])
     shares = np.full(losses.shape, 0.5)
     for target, own in enumerate(losses):
         own_row = np.sort(shadow_losses[target, ~members[target]])
-        others = everyone.size - own_row.size
+        others = pooled.size - own_row.size
         if others:
-            # Counts are integers: taking the target's own row off leaves no trace of it.
-            shares[target] = 1 - (_twice_below(everyone, own) - _twice_below(own_row, own)) / (
+            # Counts are integers, so subtracting the target's own row leaves no trace of its bits.
+            shares[target] = 1 - (_twice_below(pooled, own) - _twice_below(own_row, own)) / (
                 2 * others
             )
     return shares

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.image_copies import diamond, shifted, turned
 from dpbench.attacks.toolbox.shadow_classifier import as_they_are, membership_log_odds
 from dpbench.component import register
@@ -24,9 +25,9 @@ class Augmentation(Attack):
     training makes models right around members too, as training with the same copies does.
 
     Attributes:
-        transform: `translations` are the image and all shifts with |down| + |right| = d, what they
-            uncover repeating the edge; `rotations` are the image and two, turned by r degrees to
-            either side. (The official code takes 2 r + 1 angles.)
+        transform: `translations` are the image and all shifts with |down| + |right| = d, where
+            uncovered pixels repeat the edge; `rotations` are the image and two copies, turned by r
+            degrees to either side. (The official code takes 2 r + 1 angles.)
         magnitude: d in pixels, or r in degrees.
     """
 

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.correctness import right_targets_and_shadows
 from dpbench.attacks.noise_robustness import perturbed
 from dpbench.attacks.toolbox.augmented import augmented
@@ -56,6 +57,7 @@ class AugmentationRegression(Attack):
         """
         if len(view.members) < 2:
             raise NotApplicable("there is only one model, hence no shadow")
+        # Targets and shadows are asked about the same copies, so that their patterns compare.
         asked = [right_targets_and_shadows(view, inputs) for inputs in self._views(view)]
         observed, shadows = (np.stack(bits, -1) for bits in zip(*asked, strict=True))
         return left_out_log_odds(observed, shadows, view.members)

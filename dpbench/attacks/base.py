@@ -1,4 +1,4 @@
-"""Attacks, and the only way they see anything: an oracle limited to the threat model."""
+"""Attacks, and the oracle through which they see models, limited to the threat model."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools as Bools
+from dpbench.arrays import Floats as Floats
+from dpbench.arrays import Ints as Ints
 from dpbench.component import Component
 from dpbench.errors import NoResult
 
-Floats = NDArray[np.floating]
-Ints = NDArray[np.integer]
-Bools = NDArray[np.bool_]
 _A = TypeVar("_A", bound=NDArray[Any])
 
 Points = Literal["challenge", "reference"]
@@ -22,7 +22,7 @@ Points = Literal["challenge", "reference"]
 
 
 class Access(IntEnum):
-    """What the adversary is shown, weakest first."""
+    """The adversary's access, weakest first."""
 
     LABEL = 1
     SCORE = 2
@@ -40,7 +40,7 @@ class NotApplicable(NoResult):
 
 
 class WhiteBox(Protocol):
-    """What the weights of M models tell about the n challenge points, as NumPy arrays.
+    """Quantities of M models and n challenge points that need their weights, as NumPy arrays.
 
     The loss is the cross-entropy on the true label, without dropout, of the trained model itself:
     no release stage hides weights. p parameters are one row, flattened in the order of the network.
@@ -52,7 +52,7 @@ class WhiteBox(Protocol):
 
     @property
     def has_head(self) -> bool:
-        """Whether the logits are what one affine layer makes of its inputs."""
+        """Whether the network ends in an affine layer that returns the logits."""
 
     def features(self, of: Points) -> Floats:
         """Returns the inputs `(M, k, h)` of that last affine layer at the k points; read-only."""
@@ -117,6 +117,8 @@ class Oracle:
         self._access, self._budget = access, budget
         self._pool_outputs, self._query, self._query_each = pool_outputs, query, query_each
         self._blocks, self._white_box = blocks, white_box
+        # Queries about all points count for every pair alike; those of `predictions_at` count for
+        # the pairs that make them.
         self._rounds, self._spent = 0, np.zeros((0, 0), np.int64)
 
     @property
@@ -136,7 +138,7 @@ class Oracle:
     def statistic(
         self, function: Callable[[Floats], Floats], inputs: Floats | None = None
     ) -> Floats:
-        """Returns what a function of released scores finds, `(M, k)`; needs score access.
+        """Returns a function of the released scores, `(M, k)`; needs score access.
 
         It takes less memory than `scores`, of which there are C times as many.
 
@@ -155,13 +157,13 @@ class Oracle:
         """Returns predicted labels `(k, b)` of inputs that are chosen for each pair.
 
         Args:
-            models: `(k,)` whom to ask.
-            points: `(k,)` the challenge points on whose account the queries are made.
+            models: `(k,)` the models to query.
+            points: `(k,)` the challenge points to which the queries are charged.
             inputs: `(k, b, *shape)` b queries for each of the k (model, point) pairs.
 
         Raises:
             AccessError: A pair has used up its budget; nothing is answered.
-            NotApplicable: These models answer only about whole sets of points.
+            NotApplicable: These models answer queries about whole sets of points only.
         """
         if self._query_each is None:
             raise NotApplicable("these models answer no queries of the adversary's own choice")
@@ -174,7 +176,7 @@ class Oracle:
         """Whether logits are affine in the weights; needs white-box access, costs no query.
 
         Raises:
-            NotApplicable: There are no weights to see. So does every white-box question below.
+            NotApplicable: There are no weights to see. All white-box methods below raise it, too.
         """
         return self._weights_shown().linear
 
@@ -249,10 +251,11 @@ class Oracle:
             return function(self._ask(inputs))
         self._count()
         found = [function(released) for released in self._blocks(inputs)]
+        # One block is passed on as it is: joining would copy it.
         return cast(_A, found[0] if len(found) == 1 else np.concatenate(found))
 
     def _inside(self, *, head: bool = False) -> WhiteBox:
-        """Returns what answers one white-box question, perhaps about the last affine layer."""
+        """Counts one white-box query; `head` refuses networks without an affine last layer."""
         shown = self._weights_shown()
         if head and not shown.has_head:
             raise NotApplicable("the network does not end in an affine layer")
@@ -272,9 +275,11 @@ class Oracle:
     def _charge(self, models: Ints, points: Ints, queries: int) -> None:
         if not len(models):
             return
+        # The oracle does not know how many models and points there are: the table grows on demand.
         missing = np.maximum(np.array([models.max(), points.max()]) + 1 - self._spent.shape, 0)
         if missing.any():
             self._spent = np.pad(self._spent, [(0, more) for more in missing])
+        # One pair may occur several times in a call, which plain indexing would count once.
         np.add.at(self._spent, (models, points), queries)
         self._within_budget(self._rounds + int(self._spent[models, points].max()))
 
@@ -289,16 +294,16 @@ class Oracle:
 
 
 class Extent(NamedTuple):
-    """How much of a cell an attack is run on: the first models, and the first challenge points.
+    """The part of a cell that is attacked: the first models and the first challenge points.
 
-    Bits and points are in random order already. None stands for all of them.
+    Both are in random order already. None stands for all of them.
     """
 
     models: int | None = None
     points: int | None = None
 
     def of(self, models: int, points: int) -> tuple[int, int]:
-        """Returns how many of so many models and points are attacked."""
+        """Returns how many models and points are attacked, given how many there are."""
         wanted = (self.models or models, self.points or points)
         return min(wanted[0], models), min(wanted[1], points)
 
@@ -325,8 +330,9 @@ class View:
         binary: `(*shape)` bool, features that take only the values low and high.
         is_image: Inputs are `(channels, height, width)`.
         rng: The attack's own generator.
-        students: Returns what the students of an attack that trains some release on the challenge
-            points, `(M, S, n, C)`: S models distilled from each target on the reference set.
+        students: Returns the scores `(M, S, n, C)` that the S students of each target release on
+            the challenge points; None if there are none. Students are distilled from their
+            target on the reference set.
     """
 
     labels: Ints
@@ -351,9 +357,8 @@ class Attack(Component):
     """One membership-inference attack. Higher scores mean more likely a member.
 
     Class variables:
-        access: What it needs to see.
-        shadow_access: What it looks at in its own shadows; None means no more than in the target.
-        needs_shadows: Whether its scores use `view.shadows` or `view.members`.
+        access: The access to the target that it needs.
+        shadow_access: Its access to its own shadows; None is the same as to the target.
         knows_other_bits: Whether the score of a point uses the target's membership bits of *other*
             points: an auditor who knows all of the training set but one example. Guarantees of
             differential privacy hold against that adversary too.
@@ -363,9 +368,13 @@ class Attack(Component):
     kind: ClassVar[str] = "attack"
     access: ClassVar[Access] = Access.SCORE
     shadow_access: ClassVar[Access | None] = None
-    needs_shadows: ClassVar[bool] = False
     knows_other_bits: ClassVar[bool] = False
     reference: ClassVar[str] = ""
+
+    @property
+    def needs_shadows(self) -> bool:
+        """Whether scores use `view.shadows` or `view.members`; often a class variable."""
+        return False
 
     @property
     def budget(self) -> int:
@@ -374,12 +383,12 @@ class Attack(Component):
 
     @property
     def extent(self) -> Extent:
-        """Which models and points it is run on: all, unless each takes thousands of queries."""
+        """The models and points that are attacked: all, unless each takes thousands of queries."""
         return Extent()
 
     @property
     def n_students(self) -> int:
-        """How many students of every target `view.students` must offer."""
+        """How many students of each target `view.students` must provide."""
         return 0
 
     @abstractmethod

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.toolbox.cross_fitting import tuned
 from dpbench.attacks.toolbox.shadow_means import balanced_means, out_means
@@ -61,9 +62,11 @@ class Base(Attack):
         return -losses - scale * np.log(out_means(confidence, view.members))
 
     def _loss(self, outputs: Floats, labels: Ints) -> Floats:
+        # The loss depends on ratios of scores only, so the powers need not be normalised.
         return cross_entropy(outputs ** (1 / self.temperature), labels)
 
     def _tuned(self, losses: Floats, members: Bools) -> Floats:
+        # The soft minimum does not depend on the scale: it is computed once for all candidates.
         def among(shadows: Ints) -> Callable[[float], Floats]:
             own = losses[shadows]
             threshold = np.log(out_means(np.exp(-own), members[shadows]))

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import logit, of_targets_and_shadows
 from dpbench.attacks.toolbox.leave_one_out import Moments, leave_one_out
 from dpbench.component import register
@@ -14,8 +15,9 @@ from dpbench.component import register
 SMALLEST_SHARE = 0.01
 """No side's prior deviation is taken to be below this share of the pooled one of both sides."""
 SMALLEST_VARIANCE = 1e-12
+"""Keeps densities finite if all shadows release the same scores."""
 MOST_DEGREES = 1e6
-"""Stands for infinitely many: the variances differ no more between examples than chance allows."""
+"""Stands for infinitely many: between examples, variances differ no more than by chance."""
 
 
 class Predictive(NamedTuple):
@@ -93,14 +95,18 @@ class Bavaria(Attack):
         variance = np.maximum(side.pooled_variance(), SMALLEST_SHARE**2 * pooled)
         shape = _shape(side, variance)
         center, strength = _prior_mean(side, variance)
+        # The conjugate update: kappa_n, 2 alpha_n, beta_n / alpha_n and the posterior mean of mu.
+        # The prior's beta is (alpha - 1) times the pooled variance.
         weight = strength + side.models
         between = np.square(side.mean - center) * strength * side.models / weight
         degrees = 2 * shape + side.models
         scale = (2 * variance * (shape - 1) + side.squares + between) / degrees
         location = (strength * center + side.models * side.mean) / weight
         if self.predictive == "gaussian":
+            # The posterior mean of sigma^2, beta_n / (alpha_n - 1); it exists because alpha > 2.
             mean_variance = scale * degrees / (degrees - 2)
             return Predictive(np.full_like(degrees, MOST_DEGREES), location, mean_variance)
+        # The uncertainty of mu adds sigma^2 / kappa_n to the variance of a new model.
         return Predictive(degrees, location, scale * (weight + 1) / weight)
 
 
@@ -133,6 +139,7 @@ def _prior_mean(side: Moments, variance: Floats) -> tuple[Floats, Floats]:
     count = known.sum(1, keepdims=True)
     center = side.mean.sum(1, keepdims=True) / count
     spread = (np.square(side.mean - center) * known).sum(1, keepdims=True) / count
+    # By chance alone, the mean of k models has variance sigma^2 / k.
     chance = (known / np.maximum(side.models, 1)).sum(1, keepdims=True) / count * variance
-    # Means that differ no more than chance allows: as sure of m_0 as of a thousand models.
+    # If means differ by chance only, m_0 counts as much as a thousand models.
     return center, variance / np.maximum(spread - chance, variance / 1000)

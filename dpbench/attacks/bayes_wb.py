@@ -1,11 +1,12 @@
-"""Bayes white-box: what the weights know of their members and a proxy's do not."""
+"""Bayes white-box: evidence of members in the weights that a proxy's weights lack."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.attacks.toolbox.displacement import Displacement, evidence_of, learn_on_layer
 from dpbench.attacks.toolbox.input_slice import learned_input_scores
@@ -37,7 +38,7 @@ class _Last(NamedTuple):
 
 
 class _Slices(NamedTuple):
-    """What one oracle shows of the slices that are attacked; None for one that is not.
+    """The attacked slices of one oracle's models; None for a slice that is not attacked.
 
     Attributes:
         last: The last layer and its proxies.
@@ -65,16 +66,15 @@ class BayesWb(Attack):
     target, is noise; the paper's advantage over the loss is that of generative weights.
 
     Attributes:
-        form: `linear` subtracts the proxy. `learned` learns from shadow models what to make of a
-            weight and its proxy's, the same map for all features and classes. With `layers: all`
-            that is done in the last layer, and the input slice is subtracted.
-        layers: The slice that is attacked. `last`: the inputs of the last affine layer, what lies
-            below being the target's own in the proxy too. `input`: the input itself, with the whole
-            network above it. There the network is linearised around each point, and with
-            subtraction that gives back the difference of the two values of the true logit, since
-            the bias is defined by them; the proxy's value is the mean of the shadows trained
-            without the point. `all`: both, joined by a logistic regression that is taught by
-            shadow models.
+        form: `linear` subtracts the proxy. `learned` learns, from shadow models, a map of a weight
+            and its proxy's to the attack's weight, the same for all features and classes. With
+            `layers: all` the map is learned in the last layer only; the input slice is subtracted.
+        layers: The slice that is attacked. `last`: the inputs of the last affine layer; the proxy
+            shares the layers below with the target. `input`: the input itself, with the whole
+            network above it. There the network is linearised around each point. With subtraction,
+            the score is the difference of the two true logits, since they define the bias; the
+            proxy's logit is the mean of the shadows trained without the point. `all`: both, joined
+            by a logistic regression that is learned on shadow models.
         proxy: Of the last layer. `reference`: a softmax regression on the public points' features.
             `shadows`: the mean of the shadows trained without the point, for networks whose logits
             are affine in their weights.
@@ -82,8 +82,8 @@ class BayesWb(Attack):
             gradient at the point. `path`: by the mean gradient on the way from zero, the mean of
             standardised inputs. Subtraction is the same for both.
         gauge: Softmax weights are defined up to a vector that all classes share. `mean` takes the
-            mean over classes away, which differs by chance between networks; `none` leaves it, for
-            weights that have a meaning of their own, as those of naive Bayes.
+            mean over classes away, which differs between networks by chance. `none` keeps it, for
+            weights with a meaning of their own, such as those of naive Bayes.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX
@@ -99,7 +99,7 @@ class BayesWb(Attack):
     gauge: Literal["mean", "none"] = "mean"
 
     @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
+    def needs_shadows(self) -> bool:
         """A linear attack on the last layer with a public proxy needs none."""
         return (self.form, self.layers, self.proxy) != ("linear", "last", "reference")
 
@@ -118,11 +118,11 @@ class BayesWb(Attack):
         return self.form == "learned" and self.layers == "input"
 
     def score(self, view: View) -> Floats:
-        """Returns the difference, or the log odds of membership where something was learned.
+        """Returns the difference, or the log odds of membership if something is learned.
 
         Raises:
-            NotApplicable: There are no weights to see, no shadow or no public point to make a proxy
-                of, the network has no affine last layer, or the form does not suit the layers.
+            NotApplicable: There are no weights to see, no shadows or public points for a proxy, the
+                network has no affine last layer, or the form does not fit the layers.
         """
         self._check(view)
         targets = self._seen(view.target, view)
@@ -130,8 +130,8 @@ class BayesWb(Attack):
         if self.needs_shadows and view.shadows is not view.target:
             shadows = self._seen(view.shadows, view)
         if self.form == "linear" and self.layers != "all":
-            everyone = np.arange(len(view.members))
-            return self._evidence(targets, shadows, everyone, view.labels, view.members)[0]
+            all_rows = np.arange(len(view.members))
+            return self._evidence(targets, shadows, all_rows, view.labels, view.members)[0]
         if self._reads_influences:
             assert targets.values is not None
             assert shadows.values is not None
@@ -139,6 +139,7 @@ class BayesWb(Attack):
             return learned_input_scores(view, targets.values, shadows.values, steps=steps)
         if len(view.members) < 2:
             raise NotApplicable("there is only one model, hence no shadow to learn from")
+        # A learned map knows the bits of the models it was learned on, and scores the other half.
         scores = np.empty(view.members.shape)
         for scored, taught_by in halves(len(view.members)):
             scores[scored] = self._learned(targets, shadows, scored, taught_by, view)
@@ -177,7 +178,7 @@ class BayesWb(Attack):
     def _learned(
         self, targets: _Slices, shadows: _Slices, scored: Ints, taught_by: Ints, view: View
     ) -> Floats:
-        """Returns the log odds `(k, n)` of some targets from what other shadows taught.
+        """Returns the log odds `(k, n)` of some targets, learned on other shadows.
 
         Those shadows are proxies of one another only: the mean of all shadows would know the bits
         of the targets.
@@ -193,8 +194,8 @@ class BayesWb(Attack):
         asked = self._evidence(targets, shadows, scored, labels, view.members, displacement)
         if len(asked) == 1:
             return asked[0]
-        everyone = np.arange(len(taught_by))
-        taught = self._evidence(known, known, everyone, labels, bits, displacement)
+        all_rows = np.arange(len(taught_by))
+        taught = self._evidence(known, known, all_rows, labels, bits, displacement)
         return _joined(np.stack(taught, -1), bits, np.stack(asked, -1))
 
     def _evidence(

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Extent, Floats, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, Extent, View
 from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 from dpbench.component import register
 

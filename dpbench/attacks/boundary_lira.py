@@ -1,12 +1,14 @@
 """Boundary LiRA: a likelihood ratio of each point's distance to the decision boundary."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Extent, Floats, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Extent, Oracle, View
+from dpbench.attacks.correctness import CalibratedLabelAttack
 from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 from dpbench.attacks.toolbox.likelihood_ratio import Variance, likelihood_ratio
 from dpbench.component import register
@@ -14,7 +16,7 @@ from dpbench.component import register
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class BoundaryLira(Attack):
+class BoundaryLira(CalibratedLabelAttack):
     """`boundary_distance`, calibrated for each point by the distances to the shadows' boundaries.
 
     The search of labels finds the distance d to the boundary, negative where the point is
@@ -32,14 +34,6 @@ class BoundaryLira(Attack):
         variance: `pooled` over examples, separately for IN and OUT, better with fewer than about 64
             shadows; or `per_example`.
     """
-
-    access: ClassVar[Access] = Access.LABEL
-    needs_shadows: ClassVar[bool] = True
-    reference: ClassVar[str] = (
-        "Choquette-Choo, Tramer, Carlini and Papernot, Label-Only Membership Inference Attacks, "
-        "ICML 2021; calibrated as in Carlini, Chien, Nasr, Song, Terzis and Tramer, Membership "
-        "Inference Attacks From First Principles, IEEE S&P 2022"
-    )
 
     queries: Annotated[int, Field(ge=2)] = 100
     points: Annotated[int, Field(ge=1)] | None = 1000
@@ -62,6 +56,8 @@ class BoundaryLira(Attack):
             NotApplicable: There are too few shadows to estimate any variance, or these models
                 answer only about whole sets of points.
         """
+        # One seed for both: targets and shadows are searched in the same directions, so that the
+        # errors of their distances are alike.
         seed = int(view.rng.integers(2**63))
         observed = self._depth(view, view.target, seed)
         shared = view.shadows is view.target
@@ -69,7 +65,7 @@ class BoundaryLira(Attack):
         return likelihood_ratio(observed, shadows, view.members, variance=self.variance)
 
     def _depth(self, view: View, oracle: Oracle, seed: int) -> Floats:
-        """Returns how deep `(M, n)` inside their labels' regions models see the points."""
+        """Returns the signed roots `(M, n)` of the points' distances to the boundary."""
         distances = boundary_distances(
             oracle,
             view.inputs,
@@ -80,6 +76,6 @@ class BoundaryLira(Attack):
             seed=seed,
             signed=True,
         )
-        # Distances spread in proportion to their size; roots spread more alike.
+        # Distances spread in proportion to their size; their roots have more equal variances.
         depth: Floats = np.sign(distances) * np.sqrt(np.abs(distances))
         return depth

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Extent, Floats, NotApplicable, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, Extent, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.hop_skip_jump import Box, boundary_distances
 from dpbench.attacks.toolbox.image_copies import diamond, shifted
 from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds
@@ -69,6 +70,7 @@ class Combined(Attack):
         each = self.queries // len(diamond(self.shift)) - 1
         if each < 1:
             raise NotApplicable(f"{self.queries} queries are fewer than two for each copy")
+        # One seed for all copies, targets and shadows: the features must have comparable errors.
         seed = int(view.rng.integers(2**63))
         observed = self._distances(view.target, view, each, seed)
         shadows = observed
@@ -98,6 +100,7 @@ class Combined(Attack):
 
 def _recognised_and_far(distances: Floats) -> Floats:
     """Returns features `(N, 2 copies)` of distances `(..., copies)`."""
+    # A misclassified copy gets log 1 = 0 for its distance; its indicator has a weight of its own.
     flat = distances.reshape(-1, distances.shape[-1]).astype(np.float64)
     recognised = flat > 0
     return np.concatenate([recognised, np.log(np.where(recognised, flat, 1.0))], axis=1)

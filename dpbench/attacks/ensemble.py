@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtr
 
-from dpbench.attacks.base import Bools, Floats
+from dpbench.arrays import Bools, Floats
 from dpbench.attacks.toolbox.shadow_classifier import fit_logistic
 
 LEVELS = np.linspace(-4.5, 4.5, 513)

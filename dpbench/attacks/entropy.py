@@ -6,14 +6,14 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import entr
 
-from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.toolbox.class_thresholds import ThresholdAttack, Thresholds
 from dpbench.component import register
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Entropy(Attack):
+class Entropy(ThresholdAttack):
     """Membership by minus the entropy of the released scores, `sum_k p_k log p_k`.
 
     Song and Mittal 2021, after Shokri et al. 2017, with thresholds that depend on the class. The
@@ -25,7 +25,6 @@ class Entropy(Attack):
             on shadows; `global` uses no shadow.
     """
 
-    access: ClassVar[Access] = Access.SCORE
     reference: ClassVar[str] = (
         "Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, "
         "USENIX Security 2021"
@@ -33,18 +32,9 @@ class Entropy(Attack):
 
     thresholds: Thresholds = "per_class"
 
-    @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
-        """Shadows teach the class thresholds."""
-        return self.thresholds == "per_class"
-
-    def score(self, view: View) -> Floats:
-        """Returns minus the entropy, from its class threshold if asked.
-
-        Raises:
-            NotApplicable: There are too few shadows to learn class thresholds from.
-        """
-        return thresholded(view, negative_entropy, self.thresholds)
+    def statistic(self, outputs: Floats, labels: Ints) -> Floats:
+        """Returns minus the entropy."""
+        return negative_entropy(outputs, labels)
 
 
 def negative_entropy(outputs: Floats, labels: Ints) -> Floats:

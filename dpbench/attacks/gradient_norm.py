@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Floats, Oracle, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, Oracle, View
 from dpbench.attacks.toolbox.confidence import SMALLEST
 from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import register
@@ -41,8 +42,8 @@ class GradientNorm(Attack):
     calibration: Literal["per_example", "global"] = "per_example"
 
     @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
-        """Shadows are what a point is calibrated with."""
+    def needs_shadows(self) -> bool:
+        """Only calibration uses shadows."""
         return self.calibration == "per_example"
 
     def score(self, view: View) -> Floats:
@@ -59,6 +60,7 @@ class GradientNorm(Attack):
         return likelihood_ratio(observed, shadows, view.members, variance="per_example")
 
     def _statistic(self, oracle: Oracle) -> Floats:
+        # In single precision the gradient of a saturated model is exactly 0.
         norms = oracle.gradient_norms(self.of).astype(np.float64)
         statistic: Floats = -np.log(norms + SMALLEST)
         return statistic

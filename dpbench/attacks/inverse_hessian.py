@@ -1,4 +1,4 @@
-"""Inverse Hessian: what one more example would have moved, where all others are known."""
+"""Inverse Hessian: the shift of the weights by one example, given that all others are known."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -8,7 +8,8 @@ from pydantic import Field
 from scipy.linalg import cho_factor, cho_solve, helmert
 from scipy.special import log_softmax
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.component import register
 
 
@@ -87,11 +88,13 @@ class InverseHessian(Attack):
         errors = np.exp(log_p).astype(np.float32)
         curvature = _hessian(inputs, errors, contrasts)
         curvature[np.diag_indices_from(curvature)] += np.float32(self.damping)
+        # The Hessian needed the probabilities; from here on the array holds p - e_y.
         errors[np.arange(len(labels)), labels] -= 1
         gradients = (errors @ contrasts.T)[:, :, None] * inputs[:, None]
-        # Symmetric: the transpose is the same matrix, and in the order that LAPACK reads.
+        # The matrix is symmetric; its transpose is in the order that LAPACK reads without a copy.
         factor = cho_factor(curvature.T, overwrite_a=True, check_finite=False)
         moves = cho_solve(factor, gradients.reshape(len(labels), -1).T, check_finite=False).T
+        # n counts z as a member whatever its bit: a divisor that depended on it would reveal it.
         others = members.sum() - members
         along = (_sum_of_others(moves, members) * moves).sum(1) / np.maximum(others, 1)
         shift = np.square(moves).sum(1) / (others + 1) + 2 * along
@@ -124,8 +127,10 @@ def _hessian(inputs: Floats, chances: Floats, contrasts: Floats) -> Floats:
     classes, width = len(contrasts), inputs.shape[1]
     pairs = (contrasts[:, None] * contrasts).reshape(classes**2, -1)
     means = chances @ contrasts.T
+    # diag(p) - p p^T of each example, in the coordinates of the contrasts.
     weights = (chances @ pairs.T).reshape(-1, classes, classes) - means[:, :, None] * means[:, None]
     hessian = np.empty((classes, width, classes, width), dtype=inputs.dtype)
+    # Symmetric: blocks up to the diagonal are computed, the others copied.
     for one in range(classes):
         weighted = weights[:, one, : one + 1, None] * inputs[:, None]
         block = inputs.T @ weighted.reshape(len(inputs), -1) / len(inputs)

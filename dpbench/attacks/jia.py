@@ -9,12 +9,14 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 HIDDEN = (512, 256, 128)
 _DROP = 0.75
+"""Share of the steps after which the learning rate falls tenfold (Jia et al. 2019)."""
 
 Layers = list[tuple[Floats, Floats]]
 
@@ -25,15 +27,15 @@ class Jia(Attack):
     """A network from all released scores, sorted, to membership.
 
     The NN attack of Jia et al. 2019: ReLU layers of 512, 256 and 128 units, SGD with learning rate
-    0.01 that falls tenfold after three quarters of the epochs. It is taught by shadows from the
-    half of the models that the target is not in, and its own decision is a score of at least 0. It
+    0.01 that falls tenfold after three quarters of the epochs. It is trained on shadows from
+    the half of the models that the target is not in, and decides by a score of at least 0. It
     assumes that members are released with more confidence, right or wrong: it knows no true label.
 
     Attributes:
         epochs: Passes over the shadows' scores.
         batch: Examples in a step.
         learning_rate: Of SGD.
-        shadows: How many shadows teach; the paper has one.
+        shadows: How many shadows it is trained on; the paper has one.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -65,7 +67,7 @@ class Jia(Attack):
         return scores
 
     def taught(self, shadows: Floats, members: Bools, rng: np.random.Generator) -> Layers:
-        """Returns the layers of a network that the first shadows have taught.
+        """Returns the layers of a network trained on the first shadows.
 
         Args:
             shadows: `(M, n, C)` sorted scores, float32.

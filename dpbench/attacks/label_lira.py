@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.correctness import correctness_ratio, right_targets_and_shadows
 from dpbench.component import register
 

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.augmented import augmented
 from dpbench.attacks.toolbox.confidence import hinge, logit, of_targets_and_shadows
 from dpbench.attacks.toolbox.likelihood_ratio import Variance, likelihood_ratio, one_sided

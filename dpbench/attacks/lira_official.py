@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import logit, of_targets_and_shadows
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 from dpbench.component import register
@@ -24,8 +25,8 @@ class LiraOfficial(Attack):
     IN scores of all examples, differences between examples included, and serves both sides; and the
     offline score is minus the log-density under the OUT Gaussian, which is two-sided: a confidence
     far *below* the OUT models' counts as membership too. The script also cuts all examples to the
-    smallest number of IN and OUT shadows; that number depends on the bits it is after, so it is not
-    reproduced. It assumes what LiRA does.
+    smallest number of IN and OUT shadows. That number depends on the attacked bits, so this is not
+    reproduced. The assumptions are those of LiRA.
 
     Attributes:
         mode: `online` or `offline`.
@@ -63,6 +64,7 @@ class LiraOfficial(Attack):
         if self.variance == "per_example":
             side = leave_one_out(values, include)
             return np.sqrt(side.squares / np.maximum(side.models, 1))
+        # Recomputed without each target: subtracting its row from totals would leave a trace of it.
         rest = np.arange(len(values))
         pooled = [values[rest != t][include[rest != t]] for t in rest]
         return np.array([[some.std() if some.size else 0.0] for some in pooled])
@@ -93,11 +95,12 @@ def leave_one_out_median(values: Floats, include: Bools) -> Floats:
     Raises:
         NotApplicable: A target is left with no model for any example.
     """
+    # Models that do not count sort behind the `count` that do, and are never read.
     kept = np.where(include, values, np.inf)
     order = np.argsort(kept, axis=0, kind="stable")
     ranked, rank = np.take_along_axis(kept, order, 0), np.argsort(order, axis=0)
     count = include.sum(0) - include
-    # Position in the ranking without model t, which shifts what lies above it by one.
+    # Positions in the ranking without model t: models above it move down by one.
     low, high = (np.maximum(count - 1, 0) // 2, count // 2)
     below, above = (
         np.take_along_axis(ranked, np.minimum(place + (rank <= place), len(values) - 1), 0)

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import SMALLEST, logit
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.attacks.toolbox.shadow_quantile import smooth_log_odds
@@ -70,7 +71,8 @@ class Long(Attack):
 
     def _isolated(self, features: Floats) -> Bools:
         """Returns `(n,)` whether a point is among the most isolated."""
-        # Two points that are each other's neighbour tie: rounding must not part them.
+        # Two points that are each other's nearest neighbours tie. Single precision errs by about
+        # 1e-7, and must not decide which of the two is tested.
         distances = _neighbour_distances(features).round(6)
         tested = math.ceil(self.share * len(distances))
         isolated: Bools = distances >= np.sort(distances)[-tested]

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out, means
 from dpbench.attacks.toolbox.shadow_means import out_means
@@ -71,7 +72,7 @@ def _midpoint(losses: Floats, members: Bools) -> Floats:
 def _best_cut(losses: Floats, members: Bools) -> Floats:
     """Returns `(M, n)` the cut with the largest share of IN below it plus of OUT above it.
 
-    Where no cut tells more than a guess it is the midpoint.
+    It is the midpoint where no cut is better than a guess.
     """
     cuts = _midpoint(losses, members)
     order = np.argsort(losses, axis=0, kind="stable")
@@ -82,12 +83,15 @@ def _best_cut(losses: Floats, members: Bools) -> Floats:
         return cuts
     position = np.arange(others)[:, None]
     for target in range(len(losses)):
+        # The ranking without the target: models above it move down by one.
         before = position < rank[target]
         values = np.where(before, ranked[:-1], ranked[1:])
         inside = np.where(before, bits[:-1], bits[1:])
         n_in = inside.sum(0)
-        # Share of IN below minus share of OUT below, times both counts: exact, so that ties tie.
+        # Share of IN below minus share of OUT below, times both counts: integers, so that equally
+        # good cuts compare equal.
         gain = np.where(inside, others - n_in, -n_in).cumsum(0)[:-1]
+        # Two equal losses have no cut between them.
         gain[values[1:] == values[:-1]] = -1
         best = gain == gain.max(0)
         between = (values[1:] + values[:-1]) / 2

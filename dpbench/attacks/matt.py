@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import softmax
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 from dpbench.attacks.toolbox.likelihood_ratio import likelihood_ratio
 from dpbench.component import register
@@ -24,9 +25,9 @@ class Matt(Attack):
 
     Attributes:
         origin: `initial`: theta_0 is the target's own initialisation, which a worst-case
-            adversary knows. What all members together contribute is calibrated away for each point:
-            the score is the likelihood ratio of the statistic over shadows trained with and without
-            z. The expansion is poor once training leaves the neighbourhood of its start.
+            adversary knows. The contribution of all members together is calibrated away: the score
+            is the likelihood ratio of the statistic over shadows trained with and without z. The
+            expansion is poor once training leaves the neighbourhood of its start.
             `shadows`: theta_0 is the mean weight of the shadows trained without z, and the score is
             the paper's. Only for networks whose logits are affine in their weights (softmax
             regression): there the loss is convex, and averaged weights make sense.
@@ -50,8 +51,8 @@ class Matt(Attack):
         """Returns the likelihood ratio of the descent, or the descent from the shadows' mean.
 
         Raises:
-            NotApplicable: There are no weights to see or too few shadows, or the network is not
-                linear and the reference is the shadows.
+            NotApplicable: There are no weights to see or too few shadows, or `origin` is `shadows`
+                and the network is not linear.
         """
         if self.origin == "shadows":
             return self._from_shadows(view)
@@ -99,7 +100,7 @@ def descent_from_shadows(observed: Floats, shadows: Floats, labels: Ints, member
     gradient = softmax(before, axis=2)
     gradient[:, np.arange(len(labels)), labels] -= 1
     scores = -(gradient * (observed - before)).sum(2)
-    # A point that every shadow was trained with has no reference: it takes the others' mean score.
+    # A point that every shadow was trained with has no reference, and takes the mean of the others.
     mean: Floats = np.where(known, scores, 0).sum(1, keepdims=True) / known.sum(1, keepdims=True)
     completed: Floats = np.where(known, scores, mean)
     return completed

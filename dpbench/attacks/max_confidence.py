@@ -5,15 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.toolbox.class_thresholds import ThresholdAttack, Thresholds
 from dpbench.attacks.toolbox.confidence import logit
 from dpbench.component import register
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class MaxConfidence(Attack):
+class MaxConfidence(ThresholdAttack):
     """Membership by the largest released score, `log max_k p_k - log sum of the others`.
 
     Attack 3 of Salem et al. 2019 thresholds `max_k p_k`. The logarithm of its odds ranks the same
@@ -26,7 +26,6 @@ class MaxConfidence(Attack):
             on shadows (Song and Mittal 2021).
     """
 
-    access: ClassVar[Access] = Access.SCORE
     reference: ClassVar[str] = (
         "Salem, Zhang, Humbert, Berrang, Fritz and Backes, ML-Leaks: Model and Data Independent "
         "Membership Inference Attacks and Defenses on Machine Learning Models, NDSS 2019"
@@ -34,18 +33,9 @@ class MaxConfidence(Attack):
 
     thresholds: Thresholds = "global"
 
-    @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
-        """Shadows teach the class thresholds."""
-        return self.thresholds == "per_class"
-
-    def score(self, view: View) -> Floats:
-        """Returns the log-odds of the predicted class.
-
-        Raises:
-            NotApplicable: There are too few shadows to learn class thresholds from.
-        """
-        return thresholded(view, largest_logit, self.thresholds)
+    def statistic(self, outputs: Floats, labels: Ints) -> Floats:
+        """Returns the log-odds of the predicted class."""
+        return largest_logit(outputs, labels)
 
 
 def largest_logit(outputs: Floats, labels: Ints) -> Floats:
@@ -55,5 +45,6 @@ def largest_logit(outputs: Floats, labels: Ints) -> Floats:
         outputs: `(M, n, C)` released scores, non-negative.
         labels: `(n,)` true labels, which do not matter.
     """
+    # By model, since the predicted class of a point differs between models.
     rows = [logit(released[None], released.argmax(-1)) for released in outputs]
     return np.concatenate(rows)

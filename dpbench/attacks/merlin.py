@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 

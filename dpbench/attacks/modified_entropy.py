@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Floats, Ints, View
-from dpbench.attacks.toolbox.class_thresholds import Thresholds, thresholded
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.toolbox.class_thresholds import ThresholdAttack, Thresholds
 from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
@@ -17,7 +17,7 @@ SMALLEST_LOG = math.log(1e-30)
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class ModifiedEntropy(Attack):
+class ModifiedEntropy(ThresholdAttack):
     """Membership by `-Mentr = (1 - p_y) log p_y + sum_{k != y} p_k log(1 - p_k)`.
 
     Song and Mittal 2021, with thresholds that depend on the class. Unlike the entropy, Mentr falls
@@ -29,7 +29,6 @@ class ModifiedEntropy(Attack):
             on shadows; `global` uses no shadow.
     """
 
-    access: ClassVar[Access] = Access.SCORE
     reference: ClassVar[str] = (
         "Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, "
         "USENIX Security 2021"
@@ -37,18 +36,9 @@ class ModifiedEntropy(Attack):
 
     thresholds: Thresholds = "per_class"
 
-    @property
-    def needs_shadows(self) -> bool:  # type: ignore[override]
-        """Shadows teach the class thresholds."""
-        return self.thresholds == "per_class"
-
-    def score(self, view: View) -> Floats:
-        """Returns minus the modified entropy, from its class threshold if asked.
-
-        Raises:
-            NotApplicable: There are too few shadows to learn class thresholds from.
-        """
-        return thresholded(view, negative_modified_entropy, self.thresholds)
+    def statistic(self, outputs: Floats, labels: Ints) -> Floats:
+        """Returns minus the modified entropy."""
+        return negative_modified_entropy(outputs, labels)
 
 
 def negative_modified_entropy(outputs: Floats, labels: Ints) -> Floats:
@@ -68,6 +58,7 @@ def negative_modified_entropy(outputs: Floats, labels: Ints) -> Floats:
         others = released.astype(np.float64)
         others[rows, labels] = 0.0
         logs = np.full(others.shape, SMALLEST_LOG)
+        # Where a wrong class has all of the score, the floor stays.
         np.log1p(-others, out=logs, where=others < 1)
         entropies[model] = others.sum(-1) * own_logs[model] + (others * logs).sum(-1)
     return entropies

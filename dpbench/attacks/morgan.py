@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.merlin import merlin_ratio
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.toolbox.cross_fitting import halves
@@ -62,12 +63,14 @@ class Morgan(Attack):
             low, high = _best_range(shadow_losses[taught_by], view.members[taught_by])
             within[scored] = (losses[scored] >= low) & (losses[scored] <= high)
         ratio = merlin_ratio(view, losses, copies=self.copies, scale=self.scale)
+        # Ratios lie in [0, 1]: minus 2, all points out of range rank below all others.
         return np.where(within, ratio, ratio - 2)
 
 
 def _best_range(losses: Floats, members: Bools) -> tuple[float, float]:
     """Returns the two quantiles of the losses between which TPR minus FPR is largest."""
     edges = np.quantile(losses, QUANTILES)
+    # The outermost ranges are open: a target's loss may lie beyond those of all shadows.
     edges[[0, -1]] = -np.inf, np.inf
     inside, outside = np.sort(losses[members]), np.sort(losses[~members])
     if not (inside.size and outside.size):
@@ -76,6 +79,7 @@ def _best_range(losses: Floats, members: Bools) -> tuple[float, float]:
     before = _share(inside, edges, "left") - _share(outside, edges, "left")
     up_to = _share(inside, edges, "right") - _share(outside, edges, "right")
     advantage = up_to[None, :] - before[:, None]
+    # A range cannot end before it begins.
     advantage[np.tril_indices(len(edges), -1)] = -np.inf
     low, high = np.unravel_index(int(np.argmax(advantage)), advantage.shape)
     return float(edges[low]), float(edges[high])

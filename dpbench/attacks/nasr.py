@@ -1,4 +1,4 @@
-"""Nasr: a network learns from some of the target's own members what its gradients betray."""
+"""Nasr: a network that learns from some of the target's own members to recognise the others."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 from scipy.special import log_softmax, logsumexp
 
-from dpbench.attacks.base import Access, Attack, Floats, Ints, View
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.supervised_network import Components, SupervisedNetworks
 from dpbench.component import register
 
@@ -27,9 +28,9 @@ class Nasr(Attack):
     and the reverse, so that no point's own bit enters its score. It reads, each through an encoder
     of its own: the gradient of the last affine layer, that layer's inputs, the log-probabilities,
     the label, and the loss with the logit-scaled confidence. Gradients of the layers below are not
-    used. It assumes that one rule tells members from others for all points of a target, and that
-    half of the bits are enough to learn it; there are no shadows, and hence nothing is known of how
-    hard a particular point is.
+    used. It assumes that one rule distinguishes members for all points of a target, and that half
+    of the bits are enough to learn it. Without shadows, it knows nothing of how hard a particular
+    point is.
 
     Attributes:
         epochs: Passes over the known half.
@@ -67,6 +68,8 @@ class Nasr(Attack):
                 layer.
         """
         features, logits = view.target.features(), view.target.logits()
+        # The split and both seeds are the same for all targets: a target's scores must not depend
+        # on the others in its block.
         halves = np.array_split(view.rng.permutation(len(view.labels)), 2)
         seeds = view.rng.integers(2**63, size=2)
         scores = np.empty(view.members.shape)
@@ -80,7 +83,7 @@ class Nasr(Attack):
         return scores
 
     def _taught(self, given: Components, bits: Floats, seed: int) -> SupervisedNetworks:
-        """Returns one network for each target, all of them started and led alike."""
+        """Returns one network per target; all start alike and see the points in the same order."""
         rng = np.random.default_rng(seed)
         networks = SupervisedNetworks.start(given, code=self.code, hidden=self.hidden, rng=rng)
         networks.train(
@@ -96,10 +99,11 @@ class Nasr(Attack):
 
 
 def components(features: Floats, logits: Floats, labels: Ints) -> Components:
-    """Returns what the networks read of each target, in units that suit them, float32.
+    """Returns the scaled inputs of each target's network, float32.
 
     All are standardised within a target over the points, which knows no bits. The factors of the
-    gradient keep their zero and are divided by their root mean square: they are no coordinates.
+    gradient keep their zero and are divided by their root mean square: centred factors would no
+    longer multiply to the gradient.
 
     Args:
         features: `(K, n, h)` inputs of the last affine layer.

@@ -1,13 +1,18 @@
 """Noise LiRA: a likelihood ratio of how much noise each point's label survives."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, View
-from dpbench.attacks.correctness import correctness_ratio, right_targets_and_shadows
+from dpbench.arrays import Floats
+from dpbench.attacks.base import View
+from dpbench.attacks.correctness import (
+    CalibratedLabelAttack,
+    correctness_ratio,
+    right_targets_and_shadows,
+)
 from dpbench.attacks.noise_robustness import perturbed
 from dpbench.attacks.toolbox.likelihood_ratio import Variance, likelihood_ratio
 from dpbench.component import register
@@ -15,7 +20,7 @@ from dpbench.component import register
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class NoiseLira(Attack):
+class NoiseLira(CalibratedLabelAttack):
     """`noise_robustness`, calibrated for each point by shadows that see the same copies.
 
     One threshold for all points mistakes easy points for members. So the test of LiRA (Carlini et
@@ -32,14 +37,6 @@ class NoiseLira(Attack):
         variance: `pooled` over examples, separately for IN and OUT, or `per_example`: most points
             keep every copy under most shadows, and a variance of their own is then often 0.
     """
-
-    access: ClassVar[Access] = Access.LABEL
-    needs_shadows: ClassVar[bool] = True
-    reference: ClassVar[str] = (
-        "Choquette-Choo, Tramer, Carlini and Papernot, Label-Only Membership Inference Attacks, "
-        "ICML 2021; calibrated as in Carlini, Chien, Nasr, Song, Terzis and Tramer, Membership "
-        "Inference Attacks From First Principles, IEEE S&P 2022"
-    )
 
     copies: Annotated[int, Field(ge=1)] = 16
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
@@ -60,6 +57,7 @@ class NoiseLira(Attack):
         clean = right_targets_and_shadows(view)
         kept, by_shadows = np.zeros((2, *view.members.shape))
         for _ in range(self.copies):
+            # Drawn once for targets and shadows: some copies of a point are harder than others.
             copies = perturbed(view, scale=self.scale, flip_probability=self.flip_probability)
             observed, shadows = right_targets_and_shadows(view, copies)
             kept += observed

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.component import register
 
 
@@ -69,6 +70,7 @@ def perturbed(view: View, *, scale: float, flip_probability: float | None) -> Fl
     if binary.any():
         probability = flip_probability or min(0.5, 3 / int(binary.sum()))
         flips = view.rng.random(inputs.shape, dtype=np.float32) < probability
+        # Standardised binary features are rounded: compare with the middle of their range.
         other = np.where(inputs > (view.low + view.high) / 2, view.low, view.high)
         noisy = np.where(binary, np.where(flips, other, inputs), noisy)
     return noisy.astype(inputs.dtype, copy=False)

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.noise_robustness import NoiseRobustness
 from dpbench.attacks.toolbox.confidence import SMALLEST
 from dpbench.attacks.toolbox.cross_fitting import halves
@@ -26,8 +27,8 @@ class Outlier(Attack):
     points within a cosine distance, here in the last affine layer's inputs of the adversary's own
     models. That distance follows from the `share` of points that are to be outliers: they are
     those that are farthest from their `neighbours`-th neighbour. The target is asked for labels
-    alone. Whoever is no outlier scores 0, as a misclassified point does. It assumes that training
-    marks isolated points most, and that the same points are isolated for all models.
+    alone. A point that is not an outlier scores 0, as a misclassified point does. It assumes that
+    training marks isolated points most, and that the same points are isolated for all models.
 
     Attributes:
         share: Share of points that are outliers, and those that tie with the last of them.
@@ -80,7 +81,8 @@ class Outlier(Attack):
 
     def _outliers(self, features: Floats) -> Bools:
         """Returns `(n,)` which points are outliers to models with features `(k, n, h)`."""
-        # Two points that are each other's neighbour tie: rounding must not part them.
+        # Two points that are each other's neighbours tie. Single precision errs by about 1e-7, and
+        # must not decide which of the two is tested.
         distances = _neighbour_distances(features, self.neighbours).round(6)
         chosen = math.ceil(self.share * len(distances))
         outliers: Bools = distances >= np.sort(distances)[-chosen]
@@ -93,6 +95,7 @@ def _neighbour_distances(features: Floats, neighbours: int) -> Floats:
     A population of fewer points takes the farthest.
     """
     lengths = np.linalg.norm(features, axis=2, keepdims=True)
+    # Scaled so that the product of two joined rows is the mean of the models' cosines.
     unit = features / np.maximum(lengths, SMALLEST) / math.sqrt(len(features))
     rows = np.concatenate(list(unit), axis=1).astype(np.float32)
     place = min(neighbours, len(rows) - 1)

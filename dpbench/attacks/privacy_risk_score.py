@@ -6,14 +6,15 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.modified_entropy import negative_modified_entropy
 from dpbench.attacks.toolbox.confidence import of_targets_and_shadows
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.component import register
 
 SMALLEST = 1e-10
-"""Smaller entropies are raised to it, as the bins are spaced in logarithms (official code)."""
+"""The smallest entropy: bins are equal in the logarithm (official code)."""
 
 
 @register
@@ -67,7 +68,7 @@ class PrivacyRiskScore(Attack):
         for label in np.unique(labels):
             own = labels == label
             bits = members[:, own]
-            # A class without members, or without non-members, is scored as all classes together.
+            # A class without members, or without non-members, uses the histograms of all classes.
             known = own if bits.any() and not bits.all() else np.full_like(own, True)
             risks[:, own] = risk(
                 observed[:, own], shadows[:, known], members[:, known], bins=self.bins

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, NotApplicable, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import logit
 from dpbench.attacks.toolbox.pinball import conditional_quantile
 from dpbench.attacks.toolbox.radial import radial_features
@@ -18,12 +19,13 @@ FEWEST_POINTS = 20
 SMALLEST_SHARE = 1e-6
 """No squared residual is taken to be below this share of the mean one: its logarithm is fitted."""
 SMALLEST_DEVIATION = 1e-6
+"""The floor of the residuals where all of them are 0."""
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class QuantileRegression(Attack):
-    """Membership by how far the confidence lies above a quantile of what non-members like it get.
+    """Membership by the confidence above a predicted quantile of non-members like the point.
 
     Bertran et al. 2023: regress a high quantile of the target's confidence phi on the *public*
     points, given the point itself; no shadow is trained. Here phi is the logit-scaled confidence,
@@ -31,9 +33,9 @@ class QuantileRegression(Attack):
     `radial`) in place of a deep network or boosted trees: its decomposition is shared, so all
     targets are fitted at once. Its penalty is chosen by cross-validation on the public points.
 
-    It assumes that the input shows how hard a point is. What the regressor cannot predict stays
-    difficulty that is mistaken for membership: a random label, or a shift between the public points
-    and the challenge points.
+    It assumes that the input shows how hard a point is. Difficulty that the regressor cannot
+    predict is mistaken for membership: a random label, or a shift between public and challenge
+    points.
 
     Attributes:
         head: `gaussian` predicts mean and log deviation, and the score is `(phi - mu(x)) /
@@ -67,6 +69,7 @@ class QuantileRegression(Attack):
         """
         if len(view.reference_labels) < FEWEST_POINTS:
             raise NotApplicable(f"quantile regression needs {FEWEST_POINTS} public points")
+        # Points are rows and targets are columns: all targets are responses of one regression.
         observed = logit(view.target.scores(), view.labels).T
         public = logit(view.target.scores(view.reference_inputs), view.reference_labels).T
         at_public, at_challenge = radial_features(view, self.centers)
@@ -96,9 +99,11 @@ def gaussian(ridge: Ridge, responses: Floats, features: Floats) -> tuple[Floats,
     squares = (responses - mean.held_out) ** 2
     logs = np.log(squares + SMALLEST_SHARE * squares.mean(0) + SMALLEST_DEVIATION**2)
     spread = ridge.fit(logs)
-    # A variance is believed only within the range of the squared residuals that were seen.
+    # Predicted variances are kept within the range of the squared residuals: exp() of a linear
+    # prediction for a point far from all public ones could be anything.
     lowest, highest = logs.min(0), logs.max(0)
     held_out = np.clip(spread.held_out, lowest, highest)
+    # The mean of a logarithm is not the logarithm of the mean; this factor corrects the difference.
     scale = np.exp(logs - held_out).mean(0)
     predicted = np.clip(ridge.predict(spread, features), lowest, highest)
     return ridge.predict(mean, features), np.sqrt(scale * np.exp(predicted))

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, Ints, NotApplicable, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.toolbox.cross_fitting import tuned
 from dpbench.attacks.toolbox.shadow_means import balanced_means, means_of_all, out_means
@@ -74,7 +75,9 @@ class Rmia(Attack):
             a = self._tuned(shadow_losses, view.members) if self.a is None else self.a
         scales = np.broadcast_to(a, (len(losses), 1))
         shares = np.empty(losses.shape)
-        for target, scale in enumerate(scales):  # one at a time: all are as large as the pool
+        # One target at a time, to bound memory. Ratios are in logarithms, since confidences go down
+        # to 1e-45.
+        for target, scale in enumerate(scales):
             own, z_own = normaliser[target], z_normaliser[target]
             if not online:
                 own, z_own = _average(own, scale), _average(z_own, scale)
@@ -83,7 +86,7 @@ class Rmia(Attack):
         return shares
 
     def _tuned(self, losses: Floats, members: Bools) -> Floats:
-        # Within one model the score rises with its own ratio: public points change no AUC.
+        # Within one model the score rises with the ratio of x: public points change no AUC.
         def among(shadows: Ints) -> Callable[[float], Floats]:
             own = losses[shadows]
             mean = out_means(np.exp(-own), members[shadows])

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dpbench.attacks.base import Access, Attack, Floats, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.shadow_classifier import membership_log_odds
 from dpbench.component import register
 

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Floats, Ints, View
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.attacks.toolbox.shadow_means import out_means
 from dpbench.component import register

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dpbench.attacks.base import Access, Attack, Floats, View
+from dpbench.arrays import Floats
+from dpbench.attacks.base import Access, Attack, View
 from dpbench.attacks.toolbox.confidence import cross_entropy
 from dpbench.component import register
 
@@ -22,8 +23,8 @@ class YeomBoundedLoss(Attack):
     bound; losses above `bound` count as `bound`.
 
     Attributes:
-        bound: B, in nats. Large bounds make almost everyone a member; small ones tell only losses
-            below them apart.
+        bound: B, in nats. Under a large bound almost every point is called a member; a small one
+            distinguishes only losses below it.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -37,5 +38,6 @@ class YeomBoundedLoss(Attack):
     def score(self, view: View) -> Floats:
         """Returns 1 where the coin says member, else 0."""
         losses = np.minimum(cross_entropy(view.target.scores(), view.labels), self.bound)
+        # random() is in [0, 1): a loss of 0 always counts as a member, a loss at the bound never.
         member = view.rng.random(losses.shape) >= losses / self.bound
         return np.asarray(member, dtype=np.float64)

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dpbench.attacks.base import Access, Attack, Bools, Floats, NotApplicable, View
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
 from dpbench.attacks.toolbox.confidence import cross_entropy, of_targets_and_shadows
 from dpbench.component import register
 
@@ -56,6 +57,7 @@ def root_mean_square_of_others(losses: Floats, include: Bools) -> Floats:
     Raises:
         NotApplicable: For some model nothing is left.
     """
+    # A product with weight 0 for the target itself: exact, unlike a total minus its part.
     others = 1.0 - np.eye(len(losses))
     counts = others @ include.sum(1, dtype=np.float64)
     if counts.min() < 1:

@@ -1,4 +1,4 @@
-"""Writing arrays to a safetensors file, some of them larger than memory should hold."""
+"""Writes arrays to a safetensors file, including arrays that do not fit into memory."""
 
 import json
 import math
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 _NAMES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
+# Rows of up to 64 MB stay in memory. More go to a file and are copied 16 MB at a time.
 _PIECE_BYTES, _SPOOLED_BYTES = 2**24, 2**26
 
 
 class Rows:
-    """An array that is made some rows after others, and waits in a file if it is large.
+    """An array that is built some rows at a time, and kept in a temporary file if it is large.
 
     Args:
-        folder: Where that file is, without a name: it is gone with the process.
+        folder: The folder of that file. The file has no name, so it disappears with the process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,18 +31,19 @@ class Rows:
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
 
     def __del__(self) -> None:
-        """Whoever fails before the rows are published drops them, and the file with them."""
+        """Deletes the file of rows that were never published."""
         self._file.close()
 
     def append(self, block: NDArray[Any]) -> None:
         """Adds rows `(m, ...)`, all of one type and shape."""
         self.shape = (self.shape[0] + len(block), *block.shape[1:])
         self.dtype = block.dtype
+        # Row by row: a block that is a strided view would otherwise be copied as a whole.
         for row in block:
             self._file.write(np.ascontiguousarray(row).tobytes())
 
     def pieces(self) -> Iterator[bytes]:
-        """Yields the bytes of all rows, and gives them up."""
+        """Yields the bytes of all rows once; the file is deleted afterwards."""
         with self._file:
             self._file.seek(0)
             while piece := self._file.read(_PIECE_BYTES):
@@ -52,12 +54,13 @@ Arrays = Mapping[str, NDArray[Any] | Rows]
 
 
 def save_arrays(arrays: Arrays, path: Path) -> None:
-    """Writes a safetensors file, the same bytes whether an array is in memory or not."""
+    """Writes a safetensors file, with the same bytes whether an array is in memory or in a file."""
     plain = {name: value for name, value in arrays.items() if not isinstance(value, Rows)}
     if len(plain) == len(arrays):
         save_file({name: np.ascontiguousarray(value) for name, value in plain.items()}, path)
         return
-    # Larger numbers come first, as alignment wants it; then names.
+    # safetensors sorts by item size, largest first, and then by name. A result's digest covers the
+    # bytes of this file, so both ways of writing it must agree.
     names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
     with path.open("wb") as file:
         file.write(_header(names, arrays))
@@ -79,5 +82,6 @@ def _header(names: list[str], arrays: Arrays) -> bytes:
         }
         place = stop
     text = json.dumps(entries, separators=(",", ":")).encode()
+    # As safetensors does: the data begin at a multiple of 8, so that mapped arrays are aligned.
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text

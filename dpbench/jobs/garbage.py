@@ -1,4 +1,4 @@
-"""What is in a store and serves nobody: records of no grid, and what dead processes left."""
+"""Finds what a store no longer needs: results of no grid, and leftovers of dead processes."""
 
 import re
 import shutil
@@ -11,18 +11,18 @@ from dpbench.errors import UserError
 from dpbench.jobs.claims import Claims
 from dpbench.jobs.store import Store
 
-# Nobody writes one file for this long; a temporary file that a living worker's job owns is kept
-# however old it is.
+# No process writes one file for ten minutes. A temporary file of a job that a living worker holds
+# is kept at any age.
 _MOST_SECONDS = 600.0
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 class Garbage(NamedTuple):
-    """One file or folder that may go.
+    """One file or folder that can be removed.
 
     Attributes:
-        path: Where it is.
-        what: Why it may go.
+        path: The file or folder.
+        what: Why it can be removed.
         size: Bytes.
     """
 
@@ -31,7 +31,7 @@ class Garbage(NamedTuple):
     size: int
 
     def remove(self) -> None:
-        """Removes it, if nobody else has."""
+        """Removes it, unless another process already has."""
         if self.path.is_dir():
             shutil.rmtree(self.path, ignore_errors=True)
         else:
@@ -39,18 +39,19 @@ class Garbage(NamedTuple):
 
 
 def find_garbage(folder: Path, keep: Set[str]) -> list[Garbage]:
-    """Returns all that may go.
+    """Returns everything that can be removed.
 
     Args:
         folder: The run's folder.
         keep: The keys of its jobs.
 
     Raises:
-        UserError: A living worker is on a job that is none of them, so that its inputs are unknown.
+        UserError: A living worker runs a job that is not in `keep`.
     """
     store = Store.of(folder)
     claims = Claims(store.root / "claims")
     alive = claims.active()
+    # The inputs of such a job are unknown here: removing them would make it fail.
     for key in alive.keys() - keep:
         claim = alive[key]
         where = f"process {claim.pid} on {claim.host}" if claim else "a process"
@@ -61,6 +62,7 @@ def find_garbage(folder: Path, keep: Set[str]) -> list[Garbage]:
     now = claims.now()
     found = [*_records(store, keep), *((path, "claim of a dead process") for path in claims.dead())]
     for path in (*_inside(store.root / "tmp"), *_inside(folder)):
+        # In the run's folder, only names made by `replace_file` are ours: users keep files there.
         ours = path.parent != folder or _TEMPORARY.fullmatch(path.name)
         held = path.name.split(".")[0] in alive
         if ours and not held and now - _newest(path) > _MOST_SECONDS:
@@ -95,6 +97,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _newest(path: Path) -> float:
+    # A folder's own time does not change when a file inside it grows.
     times = [0.0]
     for one in (path, *path.rglob("*")):
         with suppress(OSError):

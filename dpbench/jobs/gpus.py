@@ -1,4 +1,4 @@
-"""The devices that workers can be given: the processor, or a GPU for each worker."""
+"""Assigns devices to workers: the CPU, or one GPU for each worker."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ from dpbench.errors import UserError
 
 
 def require_known_device(device: str) -> None:
-    """Makes sure that a device is one that workers can be told.
+    """Checks that workers can be given a device.
 
     Raises:
-        UserError: It is not; `cuda:1`, say, is said by the variable that CUDA itself reads, since
-            each worker sees its own GPU only.
+        UserError: The device is neither `cpu` nor `cuda`. A single GPU such as `cuda:1` is selected
+            by CUDA_VISIBLE_DEVICES, since each worker sees only its own GPU.
     """
     if device in ("cpu", "cuda"):
         return
@@ -26,11 +26,11 @@ def require_known_device(device: str) -> None:
 
 
 def environment_for(device: str, number: int) -> dict[str, str]:
-    """Returns what a worker's environment needs so that it sees its GPU and no other.
+    """Returns the environment variables that show a worker its own GPU and no other.
 
     Args:
         device: cpu or cuda.
-        number: The worker's number on this machine; workers go round the GPUs.
+        number: The worker's number on this machine; workers take turns on the GPUs.
     """
     gpus = _visible_gpus() if device == "cuda" else []
     return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
@@ -39,6 +39,7 @@ def environment_for(device: str, number: int) -> dict[str, str]:
 def _visible_gpus() -> list[str]:
     """Returns the names of the GPUs that this process may use."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    # An empty variable hides every GPU; an unset one hides none.
     if chosen is not None:
         return [name for name in map(str.strip, chosen.split(",")) if name]
     return [str(number) for number in range(_listed_gpus())]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def host_name() -> str:
-    """Returns what people call this machine: under Slurm the node, elsewhere the host."""
+    """Returns the name of this machine: the node under Slurm, elsewhere the host."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def resident_gb(pid: int) -> float:
-    """Returns the resident memory of a process of this machine; 0 where that cannot be known."""
+    """Returns the resident memory of a process in GiB; 0 if the system does not show it."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except OSError:

@@ -1,4 +1,4 @@
-"""What a running job may use: the results of the jobs it declares, and the place where it runs."""
+"""What a running job may use: the results of its declared inputs, and its device."""
 
 from collections.abc import Callable, Hashable, Iterable
 from functools import cached_property, lru_cache
@@ -13,12 +13,12 @@ from dpbench.jobs.store import Arrays, Store
 
 
 class Inputs:
-    """The results that a job may read, and nothing else of the store.
+    """Gives a job the results that it may read, and nothing else in the store.
 
     Args:
-        job: The job. It may read its inputs and what they read; once it is finished, itself.
+        job: The job. It may read its inputs, their inputs, and its own result once it is finished.
         store: Where results are.
-        device: Torch device on which it computes.
+        device: Torch device on which the job computes.
     """
 
     def __init__(self, job: Job, store: Store, *, device: str = "cpu") -> None:
@@ -27,11 +27,11 @@ class Inputs:
 
     @property
     def partial(self) -> Path:
-        """Where the job keeps what it has so far, to go on from there after a kill."""
+        """Where the job saves its state, to resume from it after a kill."""
         return self._store.partial(self._job.key)
 
     def has(self, job: Job) -> bool:
-        """Tells whether a declared job has a result; only tolerant jobs run where one has none."""
+        """Tells whether a declared job has a result; all have one unless this job is tolerant."""
         return self._store.has(self._declared(job))
 
     def record(self, job: Job) -> dict[str, Any]:
@@ -65,10 +65,11 @@ class Inputs:
         return self._store.remembered(name, make)
 
     def new_rows(self) -> Rows:
-        """Returns an array for the output that is made some rows at a time."""
+        """Returns an array for the output that is built some rows at a time."""
         return self._store.rows_of()
 
     def _declared(self, job: Job) -> str:
+        # An undeclared input is not part of the key: the job would keep its result when it changes.
         if job.key not in self._readable:
             raise LookupError(f"'{self._job.label}' reads '{job.label}' without declaring it")
         return job.key
@@ -84,6 +85,7 @@ class Inputs:
         return found
 
 
+# One entry only: the weights of one cell may fill gigabytes.
 @lru_cache(maxsize=1)
 def _kept(store: Store, keys: tuple[str, ...], prefix: str) -> tuple[Arrays, ...]:
     return tuple(store.arrays(key, prefix) for key in keys)

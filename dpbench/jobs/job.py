@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Output(NamedTuple):
-    """What a job leaves in the store: a record of plain values, and arrays by name."""
+    """The result of a job: a record of plain values, and arrays by name."""
 
     record: Mapping[str, Any]
     arrays: Arrays | None = None
 
 
 def unkeyed(**arguments: Any) -> Any:
-    """Returns a dataclass field of a job that changes nothing about its result, such as a label."""
+    """Returns a dataclass field that does not enter a job's key, such as a label."""
     return field(metadata={"keyed": False}, **arguments)
 
 
@@ -34,7 +34,7 @@ class Job(ABC):
     with `unkeyed`. The parents are the jobs that the fields hold.
 
     Attributes:
-        kind: Names the kind of work.
+        kind: The kind of work.
         version: Raised by hand when the results of this kind change for all inputs.
         rank: Kinds of a lower rank run first.
         tolerant: The job runs without the parents that failed, as long as one has a result.
@@ -77,12 +77,12 @@ class Job(ABC):
         """Does the work with nothing but the fields and the results of the declared jobs.
 
         Raises:
-            NoResult: There is none, for a reason that the tables show.
+            NoResult: The job has no result; the tables show the reason.
         """
 
 
 def ordered(jobs: Iterable[Job]) -> dict[str, Job]:
-    """Returns jobs by key: kinds by rank, the dearest first, so that cores stay busy to the end."""
+    """Returns jobs ordered by rank, then by falling cost, so that cores stay busy to the end."""
     in_order = sorted(jobs, key=lambda job: (job.rank, -job.seconds, job.key))
     return {job.key: job for job in in_order}
 
@@ -101,6 +101,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
+    # Before dataclasses: a component is one, and its name and version enter the key too.
     if hasattr(value, "identity"):
         return _plain(value.identity())
     if is_dataclass(value):
@@ -114,6 +115,7 @@ def _jobs_in(value: Any) -> Iterator[Job]:
     elif isinstance(value, tuple):
         for item in value:
             yield from _jobs_in(item)
+    # An object with identity() enters the key as plain values, so it holds no job.
     elif is_dataclass(value) and not hasattr(value, "identity"):
         for one in _keyed(value):
             yield from _jobs_in(getattr(value, one.name))

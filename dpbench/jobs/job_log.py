@@ -1,4 +1,4 @@
-"""What happened to each job: a JSON-lines file per job, from its start to its end."""
+"""Logs the events of each job: one JSON-lines file per job."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from dpbench.jobs.host import host_name
 
 
 class JobLog:
-    """The log folder of a store. An entry is one write, so those of two processes do not mix."""
+    """The log folder of a store."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._host = folder, host_name()
@@ -20,14 +20,15 @@ class JobLog:
         return self._folder / f"{key}.jsonl"
 
     def add(self, key: str, event: str, **facts: Any) -> None:
-        """Adds an entry: when, where, what, and facts about it."""
+        """Adds an entry: time, host, process, event, and facts about it."""
         entry = {"time": time.time(), "host": self._host, "pid": os.getpid(), "event": event}
         line = json.dumps(entry | facts) + "\n"
+        # One write to a file opened for appending: lines of two processes do not mix.
         with self.path(key).open("a", encoding="utf-8") as file:
             file.write(line)
 
     def entries(self, key: str) -> list[dict[str, Any]]:
-        """Returns the entries of a job, the oldest first, but for half-written ones."""
+        """Returns the entries of a job, oldest first, without half-written ones."""
         try:
             lines = self.path(key).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What is known about every job of a plan: finished, failed, blocked by a failure, or open."""
+"""The state of every job of a plan: finished, failed, blocked by a failure, or open."""
 
 from collections.abc import Iterable, Mapping, Set
 from typing import Generic, Protocol, TypeVar
@@ -7,7 +7,7 @@ from dpbench.jobs.store import Store
 
 
 class Planned(Protocol):
-    """What the states must know of a job."""
+    """What `JobStates` reads of a job."""
 
     @property
     def key(self) -> str:
@@ -19,7 +19,7 @@ class Planned(Protocol):
 
     @property
     def label(self) -> str:
-        """What it is, for people."""
+        """What the job does, for people."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -48,13 +48,14 @@ class JobStates(Generic[_J]):
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads the store, and spreads failures to the jobs that depend on them."""
+        """Reads the store, and blocks the jobs that depend on a failed one."""
         self.finished = self._store.finished(known=self.finished) & self.jobs.keys()
+        # A job may have failed on one machine and succeeded on another, or on retry: results win.
         self.failed = (self._store.failures() & self.jobs.keys()) - self.finished
         self.blocked = blocked_by(self.failed, self.jobs.values()) - self.finished
 
     def settle(self, key: str) -> bool:
-        """Tells whether a job has a result or a failure by now, and remembers it."""
+        """Looks the job up in the store; tells whether it has a result or a failure."""
         if key not in self.finished and self._store.has(key):
             self.finished.add(key)
         elif key not in self.failed and self._store.has_failed(key):
@@ -63,18 +64,18 @@ class JobStates(Generic[_J]):
 
     @property
     def open(self) -> list[_J]:
-        """Jobs that are still to be done, parents before children."""
+        """Jobs that remain to be done, parents before children."""
         closed = self.finished | self.failed | self.blocked
         return [job for job in self.jobs.values() if job.key not in closed]
 
     def is_ready(self, job: _J) -> bool:
-        """Tells whether everything the job reads exists."""
+        """Tells whether all parents finished; for a tolerant job, one finished and all settled."""
         if not job.tolerant:
             return self.finished.issuperset(job.parents)
         settled = (self.finished, self.failed, self.blocked)
         if not all(any(parent in keys for keys in settled) for parent in job.parents):
             return False
-        # Without any result to read it is blocked, as the next refresh will say.
+        # With no result to read, the job is blocked; the next refresh marks it.
         return not self.finished.isdisjoint(job.parents)
 
 

@@ -1,4 +1,4 @@
-"""The jobs of a run as a file: what `status` needs, without data, plans or torch."""
+"""The jobs of a run as a file, which `status` reads without data, plans or torch."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ LISTING = "jobs.json"
 
 
 class Listed(NamedTuple):
-    """One job, without the means to run it."""
+    """One job as the file lists it; it cannot be run."""
 
     key: str
     kind: str
@@ -25,6 +25,7 @@ class Listed(NamedTuple):
 
 def write_listing(jobs: Mapping[str, Planned], folder: Path) -> None:
     """Writes the jobs of a plan, parents before children."""
+    # Parents are row numbers: 100,000 jobs would repeat the 32 digits of each key many times.
     number = {key: index for index, key in enumerate(jobs)}
     rows = [
         [job.key, job.kind, job.label, [number[p] for p in job.parents], job.seconds, job.tolerant]

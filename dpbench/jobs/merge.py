@@ -1,4 +1,4 @@
-"""Bringing together what machines without a shared folder have computed of one grid."""
+"""Merges the results of one grid from machines that share no folder."""
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -16,11 +16,11 @@ class Merged(NamedTuple):
     """What a merge did.
 
     Attributes:
-        adopted: Results that came in.
-        present: Results that were here already, with the same digest.
-        foreign: Results of the other stores that this grid does not ask for.
-        failures: Failures that came in.
-        reopened: Jobs that must run again, since they ran without a result that is here now.
+        adopted: Results that were copied.
+        present: Results that were already here, with the same digest.
+        foreign: Results of the other stores that do not belong to this grid.
+        failures: Failures that were copied.
+        reopened: Jobs that must run again, because they ran without a result that is here now.
     """
 
     adopted: int
@@ -34,7 +34,7 @@ def open_store(folder: Path) -> Store:
     """Returns the store in a run's folder, or the folder itself if it is a store.
 
     Raises:
-        UserError: There is none.
+        UserError: The folder contains no store.
     """
     for store in (Store.of(folder), Store(folder)):
         if (store.root / "objects").is_dir():
@@ -43,12 +43,12 @@ def open_store(folder: Path) -> Store:
 
 
 def merge(jobs: Jobs, store: Store, others: Sequence[Store]) -> Merged:
-    """Takes in the results and failures of other stores; nothing changes if any is refused.
+    """Copies the results and failures of other stores; refuses all of them or none.
 
     Args:
         jobs: The jobs of the grid, parents before children.
-        store: Where they come in.
-        others: Where they come from.
+        store: Where they are copied to.
+        others: Where they are copied from.
 
     Raises:
         UserError: A result is damaged, two stores have different results of one job, or a store
@@ -63,10 +63,12 @@ def merge(jobs: Jobs, store: Store, others: Sequence[Store]) -> Merged:
             )
     valid = _valid(jobs, states_by_store)
     wanted = _verified([store, *others], valid)
+    # Nothing has been written up to here, so a refusal leaves the store as it was.
     for key in states_by_store[0].finished - valid[0]:
         store.remove(key)
     incoming = [key for key in wanted if key not in valid[0]]
     for key in incoming:
+        # The result comes first: a kill in between leaves both, and then the result counts.
         store.adopt(key, wanted[key])
         store.forget_failure(key)
         Quarantine(store).forget(key)
@@ -82,9 +84,9 @@ def merge(jobs: Jobs, store: Store, others: Sequence[Store]) -> Merged:
 
 
 def _valid(jobs: Jobs, states_by_store: Sequence[JobStates[Any]]) -> list[set[str]]:
-    """Returns what of each store is a result in all of them together.
+    """Returns the results of each store that remain valid when all stores are merged.
 
-    A tolerant job that ran without a parent says something else once another store has the parent.
+    A tolerant job that ran without a parent has another result once some store has the parent.
     """
     finished = set[str]().union(*(states.finished for states in states_by_store))
     failed = set[str]().union(*(states.failed for states in states_by_store)) - finished
@@ -103,10 +105,10 @@ def _valid(jobs: Jobs, states_by_store: Sequence[JobStates[Any]]) -> list[set[st
 
 
 def _verified(stores: Sequence[Store], valid: Sequence[Set[str]]) -> dict[str, Store]:
-    """Returns where each result is to be taken from; reads every byte of those that are compared.
+    """Returns the store to take each result from; reads every byte of those it compares.
 
     Raises:
-        UserError: One is damaged, or two differ.
+        UserError: A result is damaged, or two results of one job differ.
     """
     here, found = valid[0], dict[str, Store]()
     digests: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Jobs that take their workers down with them: recorded as failed instead of tried for ever."""
+"""Fails jobs that kill their workers, so that they are not retried for ever."""
 
 import json
 from contextlib import suppress
@@ -7,8 +7,8 @@ from dpbench.jobs.claims import Claim
 from dpbench.jobs.job_log import JobLog
 from dpbench.jobs.store import Failure, Store
 
-# A worker that died while whoever watches it lived was most likely killed by its job. Where the
-# watcher vanished with it, a machine may have been switched off: that counts for half.
+# A worker that dies while its watcher lives was most likely killed by its job: two such deaths fail
+# the job. If the watcher vanished too, the machine may have been switched off: that counts half.
 _WATCHED, _UNWATCHED, _MOST = 2, 1, 4
 
 
@@ -24,16 +24,16 @@ class Quarantine:
         self._note(claim, reason, _WATCHED)
 
     def vanished(self, claim: Claim) -> None:
-        """Notes that a worker is gone, and that nobody saw why."""
+        """Notes that a worker vanished for an unknown reason."""
         self._note(claim, f"process {claim.pid} on {claim.host} vanished", _UNWATCHED)
 
     def forget(self, key: str) -> None:
-        """Lets a job start with a clean slate."""
+        """Deletes the notes about a job."""
         for path in self._folder.glob(f"{key}.*"):
             path.unlink(missing_ok=True)
 
     def _note(self, claim: Claim, reason: str, weight: int) -> None:
-        # One note for each claim, however many processes notice the death.
+        # One note per claim: several processes may notice the same death.
         path = self._folder / f"{claim.key}.{claim.token}"
         with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
             json.dump({"reason": reason, "weight": weight}, file)
@@ -45,6 +45,7 @@ class Quarantine:
         for path in sorted(self._folder.glob(f"{key}.*")):
             with suppress(OSError, ValueError):  # being written by another process
                 notes.append(json.loads(path.read_text(encoding="utf-8")))
+        # A worker may also die just after it has published.
         if sum(note["weight"] for note in notes) < _MOST or self._store.has(key):
             return
         times = "twice" if len(notes) == 2 else f"{len(notes)} times"

@@ -1,4 +1,4 @@
-"""Replacing a file at once: a reader sees the old one or the new one, never a part."""
+"""Atomic replacement of a file: readers see the old one or the new one, never a part."""
 
 import os
 import uuid
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make the file under another name, which nobody else uses, and renames it."""
+    """Calls `write` with a unique temporary path, and renames the result to `path`."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         write(temporary)
@@ -22,7 +22,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Writes a text file that survives a power cut from here on."""
+    """Writes a text file and syncs it, so that it survives a power cut."""
     with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -1,4 +1,4 @@
-"""Running the open jobs of a plan, and forgetting failures so that they run again."""
+"""Runs the open jobs of a plan, and clears failures so that jobs run again."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -23,15 +23,15 @@ def run_jobs(
     executor: Executor,
     report: Report,
 ) -> JobStates[Job]:
-    """Runs every open job, beside other workers on the store; returns how all jobs stand.
+    """Runs every open job, beside other workers on the store; returns the state of all jobs.
 
     Args:
         jobs: A plan's jobs by key, parents before children.
         store: Where results go.
         config: How workers are started.
-        worker: Does the work itself where the config has no workers.
+        worker: Runs the jobs in this process if `config.workers` is 0.
         executor: Starts the workers otherwise.
-        report: Called with the states now and then.
+        report: Called with the states from time to time.
     """
     states = JobStates(jobs, store)
     if states.open:
@@ -45,16 +45,18 @@ def run_jobs(
 
 
 def retry_failed(store: Store, jobs: Mapping[str, Job]) -> int:
-    """Forgets the failures of a plan's jobs, so that they run again; returns how many.
+    """Clears the failures of a plan's jobs, so that they run again; returns how many.
 
-    What was computed without them is computed again, too.
+    Results that were computed without these jobs are removed, too.
     """
     states, quarantine = JobStates(jobs, store), Quarantine(store)
     lost = states.failed | blocked_by(states.failed, jobs.values())
+    # First the results that lack a failed job: without the failure nothing would mark them.
     for job in jobs.values():
         if job.tolerant and job.key in states.finished and lost.intersection(job.parents):
             store.remove(job.key)
     for key in states.failed:
+        # Deaths before the failure: a kill in between must not leave deaths to a job that is open.
         quarantine.forget(key)
         store.forget_failure(key)
     return len(states.failed)
@@ -62,4 +64,5 @@ def retry_failed(store: Store, jobs: Mapping[str, Job]) -> int:
 
 def default_workers() -> int:
     """One worker per core that this process may use."""
+    # Containers and Slurm restrict a process to some cores; cpu_count() counts all of them.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How a run stands at one moment, for people and for programs."""
+"""The state of a run at one moment, for people and for programs."""
 
 import json
 import time
@@ -12,18 +12,18 @@ from dpbench.jobs.replace import replace_text
 from dpbench.jobs.store import Store
 
 PROGRESS = "progress.json"
-"""The file in a run's folder that is replaced while a command works on it."""
+"""The file in a run's folder that commands replace while they work on it."""
 
 
 class Running(NamedTuple):
-    """A job that a worker is on.
+    """A job that a worker is running.
 
     Attributes:
-        label: What it is.
+        label: What the job does.
         key: Its key.
-        host: Where.
-        pid: In which process.
-        since: Since when, by that machine's clock; None while the claim is being written.
+        host: The worker's machine.
+        pid: The worker's process.
+        since: When the job started, by that machine's clock; None if the claim is incomplete.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Running(NamedTuple):
 
 
 def running(states: JobStates[Any], store: Store) -> list[Running]:
-    """Returns the jobs of a states that living workers are on, the longest running first."""
+    """Returns the jobs that living workers are running, longest first."""
     found = []
     for key, claim in Claims(store.root / "claims").active().items():
         job: Planned | None = states.jobs.get(key)
@@ -48,13 +48,14 @@ def running(states: JobStates[Any], store: Store) -> list[Running]:
 
 
 def snapshot(states: JobStates[Any], store: Store, *, seconds_left: float | None) -> dict[str, Any]:
-    """Returns how a run stands, as its progress file and `--progress json` say it."""
+    """Returns the content of the progress file and of `--progress json`."""
     now = running(states, store)
     return {
         "time": time.time(),
         "jobs": len(states.jobs),
         "finished": len(states.finished),
         "running": [one._asdict() for one in now],
+        # Claims are read after the states: a job that ended in between may be in one list only.
         "waiting": max(0, len(states.open) - len(now)),
         "failed": len(states.failed),
         "blocked": len(states.blocked),
@@ -68,7 +69,7 @@ def write_progress(document: Mapping[str, Any], folder: Path) -> None:
 
 
 def read_progress(folder: Path) -> Mapping[str, Any]:
-    """Returns what was last written, or nothing."""
+    """Returns what was last written; empty if nothing was."""
     try:
         found = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Being told to stop, by a person or by a batch system that is about to kill."""
+"""Handles signals to stop, from a person or from a batch system that is about to kill."""
 
 import signal
 from types import FrameType
@@ -8,17 +8,17 @@ _TOLD = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def stop_when_told() -> None:
-    """From here on, the first signal to stop interrupts this process as Ctrl-C does.
+    """Makes the first signal to stop interrupt this process as Ctrl-C does.
 
-    A batch system sends several, and whoever started the process may send one more: those that
-    come while the first is being obeyed must not interrupt that.
+    Later signals are ignored: a batch system sends several, and the parent process may send one
+    more. They must not interrupt the cleanup.
     """
     for number in _TOLD:
         signal.signal(number, _interrupt)
 
 
 def ignore_from_now_on() -> None:
-    """Lets this process finish what it does to stop."""
+    """Ignores further signals, so that the cleanup can finish."""
     for number in _TOLD:
         signal.signal(number, signal.SIG_IGN)
 

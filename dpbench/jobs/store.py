@@ -1,4 +1,4 @@
-"""The content-addressed store: the only truth about what has been done.
+"""The content-addressed store: the only record of what has been done.
 
 A finished job is a folder named by its key, written elsewhere and published by one rename, so a
 reader sees all of it or nothing. Running a job twice costs time, never correctness.
@@ -61,16 +61,16 @@ class Store:
 
     @classmethod
     def of(cls, folder: Path) -> "Store":
-        """Returns the store of a run's folder; a comparison inside a run's folder shares the run's.
+        """Returns the store of a run's folder.
 
-        So what a comparison needs of the run is never computed again.
+        A comparison inside a run's folder shares the run's store, so that it recomputes nothing.
         """
         run = folder.absolute().parent.parent
         shared = folder.absolute().parent.name == COMPARISONS and (run / "grid.yaml").is_file()
         return cls((run if shared else folder) / "store")
 
     def create(self) -> None:
-        """Makes the folders.
+        """Creates the folders.
 
         Raises:
             UserError: The folder cannot be written, or holds results of another format.
@@ -79,6 +79,7 @@ class Store:
         try:
             for name in ("objects", "failures", "claims", "deaths", "logs", "partial", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
+            # Writing the format also finds out whether the folder can be written at all.
             probe = self.root / "tmp" / f"probe.{uuid.uuid4().hex}"
             probe.write_text(f"{FORMAT}\n")
             probe.replace(self.root / "format")
@@ -89,14 +90,15 @@ class Store:
             ) from None
 
     def require_format(self) -> None:
-        """Makes sure that results can be found by today's keys.
+        """Checks that the store's results have the keys of this version.
 
         Raises:
-            UserError: They were made by a version of dpbench that had other keys.
+            UserError: They were made by a version of dpbench with other keys.
         """
         try:
             found = (self.root / "format").read_text(encoding="utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):
+            # The first format wrote no such file.
             found = "1" if (self.root / "objects").is_dir() else str(FORMAT)
         if found != str(FORMAT):
             raise UserError(
@@ -110,11 +112,11 @@ class Store:
         return (self.folder(key) / "record.json").exists()
 
     def has_failed(self, key: str) -> bool:
-        """Tells whether there is a reason why the job has no result."""
+        """Tells whether the job has failed."""
         return self._failure(key).exists()
 
     def finished(self, known: Set[str] = frozenset()) -> set[str]:
-        """Returns the keys of all finished jobs, looking twice only at those not yet known."""
+        """Returns the keys of all finished jobs; skips the check of those already known."""
         found = set()
         for folder in _entries(self.root / "objects"):
             for entry in _entries(folder):
@@ -126,7 +128,7 @@ class Store:
         """Returns the record of a finished job.
 
         Raises:
-            UserError: It is damaged.
+            UserError: The record is damaged.
         """
         text = _read(self._file(key, "record.json"))
         try:
@@ -149,7 +151,7 @@ class Store:
         """Returns some rows of one array of a finished job, reading nothing else.
 
         Raises:
-            UserError: It is damaged.
+            UserError: The arrays are damaged.
         """
         with self._opened(key) as file:
             value: NDArray[Any] = file.get_slice(name)[first:stop]
@@ -159,7 +161,7 @@ class Store:
         """Returns the arrays of a finished job whose names begin with a prefix, without it.
 
         Raises:
-            UserError: They are damaged.
+            UserError: The arrays are damaged.
         """
         with self._opened(key) as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
@@ -172,6 +174,8 @@ class Store:
             with safe_open(path, framework="numpy") as file:
                 yield file
         except (SafetensorError, FileNotFoundError) as error:
+            # safetensors reports a lost file server as its own error. That is not this job's fault:
+            # the job stays open, whereas damaged bytes fail it.
             fault = as_os_error(error, Path(path))
             raise fault if fault and is_fault(fault) else self._damaged(key, error) from None
 
@@ -187,7 +191,7 @@ class Store:
         return self._remembered[name]
 
     def rows_of(self) -> Rows:
-        """Returns an array that is to be made some rows after others, and published."""
+        """Returns an array that is built some rows at a time, to be published."""
         return Rows(self.root / "tmp")
 
     def publish(
@@ -199,12 +203,13 @@ class Store:
         """Makes a job finished: all its files appear at once, the record written last.
 
         Raises:
-            OSError: There is no room, say.
+            OSError: The files cannot be written, for example because the disk is full.
         """
         with self._temporary(key) as folder:
             folder.mkdir()
             if arrays is not None:
                 _save(arrays, folder / "arrays.safetensors")
+            # As it will be read back: the digest of the file must equal the one computed here.
             plain = json.loads(json.dumps(record))
             plain["digest"] = _digest(plain, folder)
             write_synced(folder / "record.json", json.dumps(plain, indent=1, sort_keys=True))
@@ -219,10 +224,10 @@ class Store:
             self._put(folder, key)
 
     def digest(self, key: str) -> str:
-        """Returns the digest of what a finished job found, from the bytes that are there now.
+        """Returns the digest of a finished job's result, from the bytes that are there now.
 
         Raises:
-            UserError: The bytes are not those that were published.
+            UserError: The bytes differ from those that were published.
         """
         folder = self.folder(key)
         try:
@@ -231,7 +236,7 @@ class Store:
         except (OSError, ValueError) as error:
             raise UserError(f"{folder}: cannot be read ({error})", next_step=_RESTORE) from None
         if found != record.get("digest", found):
-            raise UserError(f"{folder}: damaged, its digest is another", next_step=_RESTORE)
+            raise UserError(f"{folder}: damaged, its digest differs", next_step=_RESTORE)
         return found
 
     def remove(self, key: str) -> None:
@@ -241,7 +246,7 @@ class Store:
 
     @contextlib.contextmanager
     def _temporary(self, key: str) -> Iterator[Path]:
-        """Names a folder that nobody else uses, and removes what is left of it."""
+        """Yields a unique path for a folder, and removes what is left there afterwards."""
         folder = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
         try:
             yield folder
@@ -253,14 +258,15 @@ class Store:
         final.parent.mkdir(exist_ok=True)
         try:
             folder.rename(final)
+            # A rename survives a power cut only once the folder that holds it is synced.
             _sync(final.parent)
         except OSError:
-            # Another worker published the same job first: its result is as good as this one.
+            # Another worker published the same job first: its result is equally good.
             if not self.has(key):
                 raise
 
     def fail(self, key: str, failure: Failure) -> None:
-        """Records that a job has no result, and why."""
+        """Records why a job has no result."""
         self._replace(self._failure(key), json.dumps(failure._asdict(), indent=1))
 
     def failure(self, key: str) -> Failure | None:
@@ -279,19 +285,19 @@ class Store:
         self._failure(key).unlink(missing_ok=True)
 
     def folder(self, key: str) -> Path:
-        """Returns where the files of a finished job are."""
+        """Returns the folder of a finished job."""
         return self.root / "objects" / key[:2] / key
 
     def partial(self, key: str) -> Path:
-        """Returns where a long job keeps what it has so far, if it is there."""
+        """Returns the folder in which a long job saves its state."""
         return self.root / "partial" / key
 
     def forget_partial(self, key: str) -> None:
-        """Removes what a job had when it was not finished."""
+        """Removes the saved state of a job."""
         shutil.rmtree(self.partial(key), ignore_errors=True)
 
     def _file(self, key: str, name: str) -> str:
-        # Tables of large grids name hundreds of thousands: text is made faster than a Path.
+        # Tables of large grids name hundreds of thousands of files; strings are faster than Paths.
         return f"{self.root}/objects/{key[:2]}/{key}/{name}"
 
     def _failure(self, key: str) -> Path:
@@ -307,9 +313,9 @@ class Store:
 
 
 def _digest(record: Mapping[str, Any], folder: Path) -> str:
-    """Returns the digest of a result: its record, but for what differs from run to run, and arrays.
+    """Returns the digest of a result: its arrays, and its record without what varies between runs.
 
-    A label is for people, and jobs that several cells share have that of the first.
+    Labels are left out, too: a job that several cells share has the label of the first cell.
     """
     kept = {name: value for name, value in record.items() if name not in _NOT_RESULTS}
     digest = hashlib.blake2b(canonical(kept).encode(), digest_size=16)
@@ -330,7 +336,7 @@ def _save(arrays: Mapping[str, NDArray[Any] | Rows], path: Path) -> None:
 
 
 def _read(path: str) -> bytes:
-    """Returns a small file's bytes, with half the calls to the system that `open` makes."""
+    """Returns a small file's bytes with half as many system calls as `open` makes."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         text = b""

@@ -16,8 +16,8 @@ from dpbench.jobs.job_states import JobStates
 from dpbench.jobs.quarantine import Quarantine
 from dpbench.jobs.store import Failure, Store
 
-# How long a worker sleeps when all ready jobs are claimed by others: long enough that looking
-# through the store is a small part of it.
+# How long a worker sleeps when other workers hold all ready jobs: at least ten times as long as it
+# takes to read the store, so that idle workers do not slow down the file system.
 _IDLE_SECONDS, _IDLE_SHARE = 0.1, 10
 
 
@@ -27,7 +27,7 @@ class Worker:
     Args:
         store: Where inputs are read and results are published.
         device: Torch device on which jobs compute.
-        facts: What each record says beside its measured cost, such as versions of libraries.
+        facts: Added to each record beside the measured cost, such as versions of libraries.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Worker:
         self._log = JobLog(store.root / "logs")
 
     def work(self, states: JobStates[Job], *, stop: Callable[[], bool] = lambda: False) -> None:
-        """Runs open jobs until none is left, or `stop()` says so between two jobs."""
+        """Runs open jobs until none is left, or until `stop()` returns True between two jobs."""
         while not stop():
             started = time.monotonic()
             states.refresh()
@@ -56,11 +56,12 @@ class Worker:
                 time.sleep(max(_IDLE_SECONDS, _IDLE_SHARE * looked))
 
     def _take(self, job: Job, states: JobStates[Job]) -> bool:
-        """Runs a job unless it is settled or another worker is on it; tells whether it ran."""
+        """Runs a job unless it is settled or another worker runs it; tells whether it ran."""
         if states.settle(job.key):
             return False
         with self._claims.holding(job.key) as mine:
-            # Another worker may have settled it, and taking over a dead one's claim may have, too.
+            # Another worker may have finished the job since. And taking over a dead worker's claim
+            # notes a death, which may have failed the job.
             if not mine or states.settle(job.key):
                 return False
             self.attempt(job)
@@ -68,10 +69,10 @@ class Worker:
         return True
 
     def attempt(self, job: Job) -> None:
-        """Runs one job and publishes its result, or the reason why there is none.
+        """Runs one job and publishes its result, or the reason why it has none.
 
         Raises:
-            OSError: The disk is full, say; the job is as open as before.
+            OSError: The machine is at fault, such as a full disk; the job stays open.
         """
         store, device = self._store, self._device
         start = time.perf_counter()
@@ -93,6 +94,7 @@ class Worker:
         }
         record = {"kind": job.kind, "label": job.label, "measured": measured}
         store.publish(job.key, record | dict(result.record), result.arrays)
+        # Only now: until the result is published, a kill must leave the state to resume from.
         store.forget_partial(job.key)
         self._log.add(job.key, "finished", **measured)
 
@@ -105,6 +107,7 @@ def _result(job: Job, inputs: Inputs) -> Output | Failure:
     except UserError as error:
         return Failure("failed", str(error))
     except Exception as error:
+        # Failures are final until they are retried by hand, so a full disk must not become one.
         if is_fault(error):
             raise
         return Failure("failed", f"{type(error).__name__}: {error}", traceback.format_exc())

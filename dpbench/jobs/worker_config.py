@@ -1,4 +1,4 @@
-"""How workers are started, under every executor."""
+"""How workers are started, for all executors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a job may take before its worker is stopped and it fails.
+    """Limits of a job. When it exceeds one, its worker is stopped and the job fails.
 
     Attributes:
-        seconds: By the clock.
-        memory_gb: Resident memory of its worker, in units of 2^30 bytes. It is looked at about
-            twice a second, on Linux only.
+        seconds: Wall time.
+        memory_gb: Resident memory of its worker, in units of 2^30 bytes. It is checked about twice
+            a second, on Linux only.
     """
 
     seconds: float | None = None
@@ -23,17 +23,17 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """Workers on one run. Paths are absolute, so that they mean the same wherever a worker starts.
+    """Workers on one run. Paths are absolute, since workers may start in another folder.
 
     Attributes:
-        program: Arguments of the Python interpreter that start a worker; it makes the plan of the
-            run in the folder that is the next argument.
+        program: Arguments of the Python interpreter that start a worker. The next argument is the
+            run's folder, from which the worker makes the plan.
         folder: The run's folder.
         workers: How many.
-        device: cpu, or cuda: then each worker has one GPU, in turn.
+        device: cpu, or cuda, where workers take turns on the GPUs.
         data_dir: Folder of downloaded sets.
-        limits: What a job may take.
-        plugins: Where the grid's plugins are on this machine, if they are elsewhere.
+        limits: Limits of each job.
+        plugins: Paths of the grid's plugins on this machine, where they differ.
         first: The number of the first worker, for taking turns on GPUs.
     """
 

@@ -29,6 +29,7 @@ def one_run_limits(
 
     `dpbench.privacy.epsilon_one_run`, with the binomial tail continued between whole numbers (the
     incomplete beta function), as effective numbers of guesses are not whole (Korn & Graubard 1998).
+    That function finds one limit to 1e-9; here limits are rounded down.
 
     Args:
         canaries: Bits that were independent fair coins. All arrays broadcast.

@@ -1,4 +1,4 @@
-"""Accounting, bounds and audits: what a mechanism guarantees, allows, and is caught leaking."""
+"""Accounting, bounds on attacks, and audits of mechanisms."""
 
 from dpbench.privacy.accounting.accountants import epsilon_prv as epsilon_prv
 from dpbench.privacy.accounting.accountants import epsilon_rdp as epsilon_rdp

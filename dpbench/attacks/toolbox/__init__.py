@@ -1,1 +1,1 @@
-"""What authors of attacks may import: building blocks that several attacks share."""
+"""Building blocks that several attacks share; authors of attacks may import them."""

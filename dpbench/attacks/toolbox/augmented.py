@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import count, islice, product
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 from dpbench.attacks.toolbox.image_copies import shifted
 
 
@@ -18,6 +18,7 @@ def augmented(inputs: Floats, queries: int, *, mirrored: bool = True) -> Iterato
         queries: How many versions.
         mirrored: Mirror images are among them; otherwise the order is that of the shifts alone.
     """
+    # The points themselves were observed already; only other inputs must be given to the oracle.
     yield None
     sides = (False, True) if mirrored else (False,)
     versions = ((shift, turned) for shift in _shifts() for turned in sides)

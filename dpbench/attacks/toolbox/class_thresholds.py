@@ -5,12 +5,15 @@ class-dependent rule `s >= tau_y` says member. Thresholds are cross-fitted, so t
 bits or scores can reach its own thresholds.
 """
 
-from typing import Literal
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable, View
-from dpbench.attacks.toolbox.confidence import Statistic, of_targets_and_shadows
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Access, Attack, NotApplicable, View
+from dpbench.attacks.toolbox.confidence import of_targets_and_shadows
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.metrics.roc import roc
 from dpbench.metrics.thresholds import best_threshold
@@ -18,28 +21,50 @@ from dpbench.metrics.thresholds import best_threshold
 Thresholds = Literal["global", "per_class"]
 
 
-def thresholded(view: View, statistic: Statistic, thresholds: Thresholds) -> Floats:
-    """Returns a statistic of the targets `(M, n)`, measured from its class thresholds if asked.
+@dataclass(frozen=True, kw_only=True)
+class ThresholdAttack(Attack):
+    """Scores every point by one statistic of its released scores.
 
-    Args:
-        view: What the adversary sees.
-        statistic: Of released scores and true labels; larger for members.
-        thresholds: `global` leaves the statistic as it is and asks no shadow.
-
-    Raises:
-        NotApplicable: There are too few shadows to learn a threshold from.
+    Attributes:
+        thresholds: `per_class` subtracts the threshold of the point's class, learned on shadows;
+            `global` leaves the statistic as it is and queries no shadow.
     """
-    if thresholds == "global":
-        return statistic(view.target.scores(), view.labels)
-    observed, shadows = of_targets_and_shadows(view, statistic)
-    return observed - class_thresholds(shadows, view.members, view.labels)
+
+    access: ClassVar[Access] = Access.SCORE
+
+    thresholds: Thresholds = "global"
+
+    @property
+    def needs_shadows(self) -> bool:
+        """Only class thresholds are learned from shadows."""
+        return self.thresholds == "per_class"
+
+    @abstractmethod
+    def statistic(self, outputs: Floats, labels: Ints) -> Floats:
+        """Returns the statistic `(M, n)`, larger for members.
+
+        Args:
+            outputs: `(M, n, C)` released scores, non-negative.
+            labels: `(n,)` true labels.
+        """
+
+    def score(self, view: View) -> Floats:
+        """Returns the statistic, minus the threshold of the point's class with `per_class`.
+
+        Raises:
+            NotApplicable: There are too few shadows to learn class thresholds from.
+        """
+        if self.thresholds == "global":
+            return self.statistic(view.target.scores(), view.labels)
+        observed, shadows = of_targets_and_shadows(view, self.statistic)
+        return observed - class_thresholds(shadows, view.members, view.labels)
 
 
 def class_thresholds(scores: Floats, members: Bools, labels: Ints) -> Floats:
     """Returns `(M, n)` the threshold of each point's class, learned on the other half.
 
     A threshold is the score with the largest TPR - FPR (Song and Mittal 2021); the highest one
-    where several tie, and one that calls everybody a member only where all scores are equal. A
+    where several tie. It calls every point a member only if all scores are equal. A
     class without members, or without non-members, takes the threshold of all classes together.
 
     Args:

@@ -1,15 +1,15 @@
-"""Cross-fitting over models: what one half of the models taught is used on the other half.
+"""Cross-fitting over models: a rule learned on one half of the models is used on the other.
 
-Whatever is learned from several shadows at once (a classifier, a constant) could know a target's
-bits if the target was one of them. So even models are scored by what odd ones taught, and the
-reverse.
+A classifier or constant that is learned on several shadows at once could reveal a target's bits if
+the target was one of them. So even models are scored by rules learned on odd ones, and vice versa.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import NotApplicable
 
 
 def halves(models: int) -> Iterator[tuple[Ints, Ints]]:
@@ -48,6 +48,7 @@ def _mean_auc(scores: Floats, members: Bools) -> float:
 
     Ties are broken by position, which knows no bits.
     """
+    # Mann-Whitney: the members' rank sum counts the pairs in which the member has the larger score.
     positives = members.sum(1)
     pairs = positives * (members.shape[1] - positives)
     bits = np.take_along_axis(members, np.argsort(scores, axis=1, kind="stable"), 1)

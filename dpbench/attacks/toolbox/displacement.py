@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Bools, Floats, Ints
+from dpbench.arrays import Bools, Floats, Ints
 
 _UNITS = 16
 _STEPS = 60
@@ -52,7 +52,7 @@ class Displacement:
         return float(self.parameters[-1])
 
     def given(self, weights: Floats, proxies: Floats) -> Floats:
-        """Returns what D reads of N pairs, `(3, N)`: both in units of the scale, and a one."""
+        """Returns D's inputs for N pairs, `(3, N)`: both in units of the scale, and a one."""
         scale = weights.dtype.type(self.scale)
         return np.stack(
             [weights.ravel() / scale, proxies.ravel() / scale, np.ones_like(weights).ravel()]
@@ -86,7 +86,7 @@ def learn_displacement(
     spread: Callable[[Floats], Floats],
     rng: np.random.Generator,
 ) -> Displacement:
-    """Returns the displacement that best tells members on models whose bits are known.
+    """Returns the displacement that best recognises members on models whose bits are known.
 
     It minimises the mean log-loss over all models and points by Adam, all of them in every step,
     in single precision.
@@ -95,13 +95,16 @@ def learn_displacement(
         weights: The models' weights, in any shape.
         proxies: Their proxies', in that shape.
         bits: `(K, n)` known membership.
-        evidence: Returns what weights of the attack say of each point, `(K, n)`: linear in them.
+        evidence: Returns the evidence `(K, n)` of the attack's weights on each point, linear in
+            the weights.
         spread: Given an error `(K, n)`, returns the gradient of `sum(error * evidence)` in those
             weights.
         rng: Draws the first weights of the units.
     """
+    # The tiny term keeps models without any weight from a division by 0.
     scale = float(np.sqrt(np.square(weights).mean()) + np.finfo(np.float32).tiny)
     learned = Displacement.subtraction(scale, rng)
+    # `position` is the array inside `learned`: steps in place move the displacement.
     start, position = learned.parameters.copy(), learned.parameters
     mean, square = np.zeros_like(start), np.zeros_like(start)
     given = learned.given(weights.astype(np.float32), proxies.astype(np.float32))
@@ -110,8 +113,10 @@ def learn_displacement(
         log_odds = evidence(attack.reshape(weights.shape)) + learned.offset
         error = (expit(log_odds) - bits) / bits.size
         gradient = learned.gradient(given, units, spread(error))
+        # The offset is added to the evidence, not to the weights, so `gradient` leaves it out.
         gradient[-1] = error.sum()
         gradient += _DECAY * (position - start)
+        # Adam with averages of 0.9 and 0.999 (Kingma and Ba 2015).
         mean += 0.1 * (gradient - mean)
         square += 0.001 * (gradient * gradient - square)
         size = np.sqrt(square / (1 - 0.999**step)) + 1e-8

@@ -5,8 +5,8 @@ the far side of the boundary asks about inputs around itself, takes the weighted
 beyond the boundary for its normal, steps along it, and searches the boundary again. Three things
 differ, each for shorter distances with the same queries (docs/decisions/0008-boundary-search.md):
 
-- Directions are orthonormal, and orthogonal to the way back to the point: each then tells
-  something of its own about where the boundary turns towards the point.
+- Directions are orthonormal, and orthogonal to the way back to the point: each then adds
+  information about where the boundary turns towards the point.
 - A step is a search on the arc with the point and the walker at the ends of its diameter (Reza,
   Rahmati, Wu and Dai 2023): where the boundary is flat, it crosses the arc in the foot of the
   perpendicular. Distances never grow.
@@ -28,7 +28,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import Oracle, View
 
 FIRST_DIRECTIONS = 100
 """Directions of the first round; round t asks about sqrt(t) times as many (Chen et al. 2020)."""
@@ -49,7 +50,7 @@ OPENING = 0.2
 NOISE_TRIES = 100
 """Random inputs to try where a model answers the same about all points (Chen et al. 2020)."""
 NUMBERS_AT_ONCE = 1 << 20
-"""Numbers in the largest buffer: 4 MB, so that what is asked about stays in a core's cache."""
+"""Numbers in the largest buffer: 4 MB, so that the queried inputs stay in a core's cache."""
 
 
 class Box(NamedTuple):
@@ -108,7 +109,7 @@ def boundary_distances(
     The directions are the same for all pairs: one pair's distance depends on no other model.
 
     Args:
-        oracle: Whom to ask; every pair is charged `queries` at most.
+        oracle: The models to query; every pair is charged `queries` at most.
         inputs: `(n, *shape)` of the challenge points, or copies of them.
         labels: `(n,)` the true labels.
         predicted: `(M, n)` the models' labels of `inputs`, asked before.
@@ -219,6 +220,7 @@ class _Search:
         # As many for each of these points: the label alone, or all classes but the label.
         classes = int(pairs.beyond(np.unique(answers))[0].sum())
         if classes:
+            # The coarse search of all starts is limited to a twelfth of the queries.
             count = min(classes, MOST_STARTS, max(1, self.left // (12 * COARSE_STEPS)))
             starts = _nearest_of_classes(pairs, rows, answers, count)
         else:
@@ -232,9 +234,11 @@ class _Search:
         """Returns starts `(s, 1, d)` among random inputs, and which `(k,)` pairs have one."""
         box, found = pairs.box, np.zeros(len(pairs.points), bool)
         starts = np.zeros_like(pairs.centers)
+        # Three quarters of the queries are kept for the search itself.
         for _ in range(min(NOISE_TRIES, self.left // 4)):
             noise = box.low + (box.high - box.low) * self.rng.random(len(box.low), np.float32)
             asked = np.broadcast_to(noise, (len(found), 1, len(noise)))
+            # Pairs that have a start are asked too: all pairs of a search spend the same queries.
             hit = self._differ(pairs, asked)[:, 0] & ~found
             starts[hit], found = noise, found | hit
             if found.all():
@@ -250,9 +254,11 @@ class _Search:
         """
         offsets: Floats = (starts - pairs.centers[:, None]) / pairs.box.unit
         offsets = self._towards(pairs, offsets, min(COARSE_STEPS, self.left // offsets.shape[1]))
+        # Queries of one walker in the opening.
         first = FINE_STEPS + ARC_STEPS + len(self.directions(1))
         walkers = min(offsets.shape[1], MOST_WALKERS, max(1, int(OPENING * self.left / first)))
         offsets = self._opening(pairs, _nearest_first(offsets)[:, :walkers])
+        # With several walkers, the opening has used the directions of round 1.
         turn = 2 if walkers > 1 else 1
         while self.left - ARC_STEPS >= min(FEWEST_DIRECTIONS, offsets.shape[1]):
             directions = self.directions(turn)[: self.left - ARC_STEPS]
@@ -267,6 +273,7 @@ class _Search:
         if walkers == 1:
             return offsets[:, 0]
         every = pairs[np.repeat(np.arange(points), walkers)]
+        # `_round` counts the queries of one walker, but each pair pays for all of its walkers.
         spent = self.left
         moved = self._round(every, offsets.reshape(-1, features), self.directions(1))
         self.left -= (walkers - 1) * (spent - self.left)
@@ -289,9 +296,11 @@ class _Search:
         back = offsets / np.maximum(lengths, 1e-20)
         aside = self._normals(pairs, offsets, back, directions)
         aside -= (aside * back).sum(1, keepdims=True) * back
+        # If all answers agree there is no normal: `aside` stays 0, and the arc is the segment.
         aside /= np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-20)
 
         def on_arc(angle: Floats) -> Floats:
+            # By Thales, the arc over the segment from point to walker is length cos(angle) away.
             flat = np.cos(angle) * back + np.sin(angle) * aside
             return pairs.at((lengths * np.cos(angle) * flat)[:, None])
 
@@ -301,6 +310,7 @@ class _Search:
             middle = (beyond + within) / 2
             differ = self._differ(pairs, on_arc(middle))
             beyond, within = np.where(differ, middle, beyond), np.where(differ, within, middle)
+        # A walker for which no angle was beyond the boundary stays where it is, to the bit.
         moved = (on_arc(beyond)[:, 0] - pairs.centers) / pairs.box.unit
         return np.where(beyond > 0, moved, offsets)
 
@@ -317,13 +327,16 @@ class _Search:
         steps, scaled = np.empty_like(asked), directions * unit
         for start in range(0, len(offsets), chunk):
             rows = slice(start, start + chunk)
+            # r u - r (u back) back + w as one product and one sum, into buffers that stay in cache.
             along = -reach[rows] * (back[rows] @ directions.T)
             parts = np.stack([np.ones_like(along), along], axis=2)
             basis = np.stack([walkers[rows], back[rows] * unit], axis=1)
             near = np.matmul(parts, basis, out=asked[: len(parts)])
             near += np.multiply(scaled, reach[rows, :, None], out=steps[: len(parts)])
             beyond = pairs[rows].differ(pairs.box.inside(near)).astype(np.float32)
+            # The mean answer is subtracted to lower the variance (Chen et al. 2020).
             beyond -= beyond.mean(1, keepdims=True)
+            # Centred answers add up to 0 but for rounding, which the walker's position multiplies.
             total = (beyond[:, None] @ near)[:, 0]
             normals[rows] = (total - beyond.sum(1, keepdims=True) * walkers[rows]) / unit
         self.left -= len(directions)
@@ -343,6 +356,7 @@ def _nearest_of_classes(pairs: _Pairs, rows: Floats, answers: Ints, count: int) 
     distance = np.empty(nearest.shape, np.float32)
     for column, label in enumerate(classes):
         members = np.flatnonzero(answers == label)
+        # The square of the centre itself is left out: it is the same for all inputs.
         gaps = squares[members] - 2 * (centers @ scaled[members].T)
         best = gaps.argmin(1)
         nearest[:, column] = members[best]

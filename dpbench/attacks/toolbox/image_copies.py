@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 
 
 def diamond(distance: int) -> list[tuple[int, int]]:
@@ -21,7 +21,7 @@ def diamond(distance: int) -> list[tuple[int, int]]:
 
 
 def shifted(images: Floats, down: int, right: int) -> Floats:
-    """Returns images moved by whole pixels; what a shift uncovers repeats the edge.
+    """Returns images moved by whole pixels; uncovered pixels repeat the edge.
 
     Args:
         images: `(n, channels, height, width)`.
@@ -37,8 +37,8 @@ def shifted(images: Floats, down: int, right: int) -> Floats:
 def turned(images: Floats, degrees: float) -> Floats:
     """Returns images turned around their centre, by bilinear interpolation.
 
-    What lies outside repeats the nearest edge. This is `scipy.ndimage.rotate` of the last two axes
-    with order 1, mode "nearest" and the shape kept, for all images at once.
+    Pixels from outside the image repeat the nearest edge. This is `scipy.ndimage.rotate` of the
+    last two axes with order 1, mode "nearest" and the shape kept, for all images at once.
 
     Args:
         images: `(n, channels, height, width)`.
@@ -54,6 +54,7 @@ def turned(images: Floats, degrees: float) -> Floats:
     )
     corners: list[Sequence[tuple[np.ndarray, np.ndarray]]] = []
     for source, size in sources:
+        # On the far edge `first` is one pixel before it, with a share of 0: `first + 1` must exist.
         inside = np.clip(source, 0, size - 1)
         first = np.minimum(inside.astype(np.int64), max(size - 2, 0))
         part = inside - first

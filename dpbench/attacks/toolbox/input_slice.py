@@ -9,15 +9,16 @@ the attack's weight does not.
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable, Oracle, View
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import NotApplicable, Oracle, View
 from dpbench.attacks.toolbox.cross_fitting import halves
 from dpbench.attacks.toolbox.displacement import Displacement, learn_displacement
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 
 _TAUGHT_ON = 1 << 18
-"""Weights on which a displacement is taught: they are read in every step."""
+"""Weights on which a displacement is learned: every step reads all of them."""
 _AT_ONCE = 1 << 19
-"""Weights that are displaced at once."""
+"""Weights that are displaced at once, to bound the memory."""
 
 
 def learned_input_scores(view: View, targets: Floats, shadows: Floats, *, steps: int) -> Floats:
@@ -39,13 +40,14 @@ def learned_input_scores(view: View, targets: Floats, shadows: Floats, *, steps:
     taught = _taught(view, shadows, inputs, steps)
     at_once = max(1, _AT_ONCE // (models * (inputs.shape[1] + 1)))
     scores, start = np.empty(view.members.shape), 0
-    mine = view.target.influences(at_once=at_once, steps=steps)
+    # Where targets and shadows are the same models, one pass of gradients serves both.
+    of_targets = view.target.influences(at_once=at_once, steps=steps)
     shared = view.shadows is view.target
-    theirs = mine if shared else view.shadows.influences(at_once=at_once, steps=steps)
-    for block in mine:
+    of_shadows = of_targets if shared else view.shadows.influences(at_once=at_once, steps=steps)
+    for block in of_targets:
         rows = slice(start, start + block.shape[1])
         own = _local(block, targets[:, rows], inputs[rows])
-        others = own if shared else _local(next(theirs), shadows[:, rows], inputs[rows])
+        others = own if shared else _local(next(of_shadows), shadows[:, rows], inputs[rows])
         proxies = _proxies(others, view.members[:, rows])
         for (scored, _), learned in zip(halves(models), taught, strict=True):
             attack = learned(own[scored], proxies[scored])
@@ -55,7 +57,7 @@ def learned_input_scores(view: View, targets: Floats, shadows: Floats, *, steps:
 
 
 def _taught(view: View, values: Floats, inputs: Floats, steps: int) -> list[Displacement]:
-    """Returns the displacements for the halves of the models, each taught by the other half.
+    """Returns the displacement for each half of the models, learned on the other half.
 
     The shadows of a half are proxies of one another only: the mean of all of them would know the
     bits of the targets.

@@ -1,4 +1,4 @@
-"""Leave-one-out statistics of the shadows: row t is computed without model t's value or bit.
+"""Leave-one-out statistics of the shadows: row t uses neither the value nor the bit of model t.
 
 Subtracting model t from a total would leave its rounding error behind, and with it a trace of its
 bit. Each row is instead merged from the models before t and the models after t, so it is *exactly*
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats
+from dpbench.arrays import Bools, Floats
 
 
 class Moments(NamedTuple):
@@ -82,6 +82,7 @@ def _moments_before(values: Floats, include: Bools) -> Moments:
     count, mean, squares = np.zeros((3, values.shape[1]))
     for model in range(len(values) - 1):
         new_count = count + include[model]
+        # A model that does not count makes a step of exactly 0, so its value leaves no trace.
         step = (values[model] - mean) * include[model]
         mean = mean + step / np.maximum(new_count, 1)
         squares = squares + step * (values[model] - mean)

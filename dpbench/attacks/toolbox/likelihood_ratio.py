@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, NotApplicable
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.leave_one_out import Moments, leave_one_out, means
 from dpbench.attacks.toolbox.point_blocks import Block, blocks, row_sums
 
@@ -20,6 +21,7 @@ SMALLEST_SHARE = 0.01
 """No deviation is taken to be below this share of the pooled one: models that saturate often agree
 exactly in all shadows of an example."""
 SMALLEST_DEVIATION = 1e-6
+"""The floor if no example varies at all."""
 
 Variance = Literal["per_example", "pooled"]
 
@@ -41,11 +43,12 @@ def likelihood_ratio(
     Raises:
         NotApplicable: There are too few shadows to estimate any variance.
     """
+    # Two passes over the points: the pooled variance and the gap need all of them.
     sides = _cached(lambda block: _sides(shadows, members, block))
     squares_in, squares_out, degrees_in, degrees_out, gaps, both = row_sums(
         shadows.shape, lambda block: _sums_of_both(*sides(block))
     )[..., None]
-    # One floor for both sides: an example that never varies carries no evidence.
+    # One floor for both sides: an example that varies on neither side must carry no evidence.
     floor = _floor([squares_in, squares_out], [degrees_in, degrees_out])
     gap = gaps / np.maximum(both, 1)
     ratio = np.empty(observed.shape)
@@ -70,7 +73,7 @@ def one_sided(observed: Floats, shadows: Floats, members: Bools, *, variance: Va
         shadows.shape, lambda block: _sums_of_one(side(block))
     )[..., None]
     floor = _floor([squares], [degrees])
-    # An example without OUT shadows borrows the mean of all, not the IN side it must not see.
+    # An example without OUT shadows takes the mean of all; the IN side must not be used offline.
     overall = total / known
     score = np.empty(observed.shape)
     for first, stop in blocks(shadows.shape):
@@ -97,7 +100,7 @@ def _sides(shadows: Floats, members: Bools, block: Block) -> tuple[Moments, Mome
 
 
 def _sums_of_both(inside: Moments, outside: Moments) -> Floats:
-    """Returns `(6, M, b)` what the points of a block add to the sums over all points."""
+    """Returns `(6, M, b)` the terms of a block's points in the sums over all points."""
     has_both = (inside.models > 0) & (outside.models > 0)
     gaps = np.where(has_both, inside.mean - outside.mean, 0.0)
     degrees = [np.maximum(side.models - 1, 0) for side in (inside, outside)]

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Bools, Floats, Ints
+from dpbench.arrays import Bools, Floats, Ints
 
 MOST_STEPS, MOST_DAMPED_STEPS = 20, 200
 TOLERANCE = 1e-5
-"""Of the last step: Newton's method squares the error, so what is left is near 1e-10."""
+"""Of the last step: Newton's method squares the error, so about 1e-10 is left."""
 SMALLEST = 1e-12
 """Penalty on the constant: a fit that runs away must not make the equations singular."""
 MOST_BITS = 60
@@ -38,7 +38,7 @@ def left_out_log_odds(observed: Bools, shadows: Bools, members: Bools) -> Floats
     """
     points, bits = shadows.shape[1:]
     places = 1 << np.arange(1, bits + 1)
-    rows = shadows @ places + members  # a pattern, and in the lowest place whose side it is on
+    rows = shadows @ places + members  # the pattern, with the membership bit in the lowest place
     point = np.broadcast_to(np.arange(points), rows.shape)
     order = np.lexsort([rows.ravel(), point.ravel()])
     new = np.ones(rows.size, bool)
@@ -53,14 +53,14 @@ def left_out_log_odds(observed: Bools, shadows: Bools, members: Bools) -> Floats
 
 
 class _Rows(NamedTuple):
-    """What each fit leaves out: one row of one example."""
+    """The row that each fit leaves out, and its example."""
 
     point: Ints
     row: Ints
 
 
 class _Table(NamedTuple):
-    """What fits see, `(f, p)`: patterns and how many models IN and OUT have them."""
+    """The data of f fits, `(f, p)`: patterns, and how many models IN and OUT have each."""
 
     pattern: Ints
     inside: Floats
@@ -76,12 +76,13 @@ def _fits(left_out: _Rows, rows: Ints, bits: int) -> Floats:
         bits: q.
     """
     weights = np.zeros((len(left_out.row), bits + 1))
+    # Tables are as wide as there are models, so those of all fits at once may not fit into memory.
     for start in range(0, len(weights), 1 << 14):
         part = slice(start, start + (1 << 14))
         table = _tables(_Rows(left_out.point[part], left_out.row[part]), rows)
         patterns = (table.inside + table.outside > 0).sum(1)
         both = (table.inside.sum(1) > 0) & (table.outside.sum(1) > 0)
-        # As wide as the fit's own patterns need: another fit's must not change its rounding.
+        # As wide as the fit's own patterns need: other fits must not change its rounding.
         widths = 1 << np.ceil(np.log2(np.maximum(patterns, 1))).astype(np.int64)
         for width in np.unique(widths[both]):
             chunk = max(1, BLOCK // (int(width) * (bits + 1)))
@@ -97,9 +98,10 @@ def _fits(left_out: _Rows, rows: Ints, bits: int) -> Floats:
 
 
 def _tables(left_out: _Rows, rows: Ints) -> _Table:
-    """Returns what is left of every fit's example, patterns first and padding behind them."""
+    """Returns the data of every fit without its left-out row; padding follows the patterns."""
     models = rows.shape[1]
     own = rows[left_out.point]
+    # Rows are sorted, so leaving out the first equal row leaves the same table as any other.
     first = (own < left_out.row[:, None]).sum(1)
     kept = np.arange(models - 1) + (np.arange(models - 1) >= first[:, None])
     own = np.take_along_axis(own, kept, 1)
@@ -150,6 +152,7 @@ def _steps(design: Floats, table: _Table, *, damped: bool) -> tuple[Floats, Ints
         if damped:
             step *= _shortening(x, now, step, inside, outside)[:, None]
         weights[active] = now - step
+        # Each fit stops at its own last step, so its result does not depend on the others.
         active = active[np.abs(step).max(1) > TOLERANCE]
         if not len(active):
             break

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 from dpbench.attacks.toolbox.ridge import Ridge
 
 STEPS = 40
@@ -41,9 +41,9 @@ def least_pinball_loss(
     """Returns intercepts `(q,)` and coefficients `(p, q)` of the responses' quantile.
 
     The loss `max(level e, (level - 1) e)` of the residuals e is minimised by the alternating
-    direction method of multipliers (Boyd et al. 2011, section 6.4): clipped residuals pull at the
-    quantile, and a ridge regression says where it can follow. A step costs two products with the
-    shared decomposition, for all responses together.
+    direction method of multipliers (Boyd et al. 2011, section 6.4): clipped residuals move the
+    quantile, and a ridge regression fits the move to the features. A step costs two products with
+    the shared decomposition, for all responses together.
 
     Args:
         ridge: The decomposed features of the responses.
@@ -52,13 +52,15 @@ def least_pinball_loss(
         level: Which quantile, between 0 and 1.
     """
     unit = np.maximum(responses.std(0), np.finfo(np.float32).tiny)
-    # Single precision is far below what the last step leaves open, and takes half the time.
+    # The error of single precision is far below that of stopping, and it takes half the time.
     scaled, directions = (responses / unit).astype(np.float32), ridge.directions.astype(np.float32)
     shrunk = shrinkage.astype(np.float32)[:, None] * directions.T
     stiffness = STIFFNESS * level * (1 - level)
     quantile, pull = np.quantile(scaled, level, axis=0), np.zeros_like(scaled)
     for _ in range(STEPS):
         lowest, highest = (level - 1) / stiffness, level / stiffness
+        # By Moreau's identity the dual update is a clip, and the primal residual follows from it:
+        # the ridge regression fits scaled - residual + dual = quantile + 2 stronger - pull.
         stronger = np.clip(scaled - quantile + pull, lowest, highest)
         target = quantile + 2 * stronger - pull
         intercepts, along = target.mean(0), shrunk @ target

@@ -1,14 +1,14 @@
 """Statistics of many models and points, a block of points at a time.
 
-What a point's shadows say takes a dozen arrays as large as all scores. Computed for some points
-after others they take little, and not one bit of any number changes.
+Statistics of shadows need a dozen arrays as large as all scores. Computed for a block of points at
+a time they need little memory, and no bit of any number changes.
 """
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 
 _AT_ONCE = 2**20
 """Pairs of model and point in a block; NumPy adds up rows in pieces of 128."""
@@ -28,7 +28,7 @@ def row_sums(shape: tuple[int, ...], part: Callable[[Block], Floats]) -> Floats:
 
     Args:
         shape: `(M, n)`.
-        part: Returns `(..., b)`, what is added up of a block of b points.
+        part: Returns the terms `(..., b)` of a block of b points.
     """
     return _sums(0, shape[1], max(_PIECE, _AT_ONCE // shape[0]), part)
 
@@ -44,6 +44,7 @@ def _halved(first: int, stop: int, most: int) -> Iterator[Block]:
 
 def _sums(first: int, stop: int, most: int, part: Callable[[Block], Floats]) -> Floats:
     if stop - first <= most:
+        # NumPy sums pairwise only along an axis that is contiguous.
         total: Floats = np.ascontiguousarray(part((first, stop))).sum(-1)
         return total
     middle = _middle(first, stop)
@@ -51,5 +52,6 @@ def _sums(first: int, stop: int, most: int, part: Callable[[Block], Floats]) -> 
 
 
 def _middle(first: int, stop: int) -> int:
+    # NumPy's pairwise sum halves at a multiple of 8, the unrolling of its inner loop.
     half = (stop - first) // 2
     return first + half - half % 8

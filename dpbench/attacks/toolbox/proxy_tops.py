@@ -1,8 +1,8 @@
-"""Proxy tops: what the last layer would be, had it been trained on public points.
+"""Proxy tops: the last layer that training on public points would have given.
 
 Softmax regressions on the inputs of a network's last affine layer, the layers below being the
-network's own. Leino and Fredrikson 2020 subtract such a top from the network's: what is left is
-what the last layer knows of its members and not of the population.
+network's own. Leino and Fredrikson 2020 subtract such a top from the network's: the difference is
+the part of the last layer that is due to the members and not to the population.
 
 The Hessian of the mean cross-entropy is at most `I outer X^T X / 2` (Boehning 1992): a step with
 the inverse of that bound never overshoots, and with Nesterov's momentum a few dozen reach the
@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
-from dpbench.attacks.base import Floats, Ints, NotApplicable
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import NotApplicable
 
 PENALTIES = np.logspace(-5, 0, 6)
 """Squared-norm penalties that are tried, in units of the features' mean square."""
@@ -32,7 +33,7 @@ class Tops(NamedTuple):
 
     Attributes:
         weights: `(K, C, h + 1)`, bias as the last column.
-        penalty: What all of them were fitted with, in units of their features' mean square.
+        penalty: The penalty of all of them, in units of their features' mean square.
     """
 
     weights: Floats
@@ -52,6 +53,7 @@ def proxy_tops(features: Floats, labels: Ints, *, n_classes: int) -> Tops:
     """
     if len(labels) < 2:
         raise NotApplicable("a proxy is trained on public points, and there are fewer than two")
+    # A stride of 0: all models have the same features (softmax regressions), and so the same top.
     shared = features.strides[0] == 0
     known = features[: 1 if shared else _TRIED_ON]
     held_out = np.sum([_held_out(given, labels, n_classes) for given in known], axis=0)
@@ -92,18 +94,20 @@ def fit_softmax(features: Floats, labels: Ints, penalties: Floats, *, n_classes:
     center = features.mean(0, dtype=np.float64)
     centred = (features - center).astype(np.float32)
     spread, directions = np.linalg.eigh((centred.T @ centred / len(features)).astype(np.float64))
-    # Directions in which no feature varies leave all classes alike: weights stay zero there.
+    # Directions in which no feature varies distinguish no classes: weights stay zero there.
     kept = spread > _NO_SPREAD * spread.max(initial=0.0)
     spread, directions = spread[kept], directions[:, kept]
     rotated = centred @ directions.astype(np.float32)
     inputs = np.concatenate([rotated, np.ones_like(rotated, shape=(len(rotated), 1))], axis=1)
     square = max(float(np.square(features, dtype=np.float64).mean()), _SMALLEST)
     decay = penalties[:, None, None] * np.append(np.full(len(spread), square), 0.0)
+    # The bias is a feature that is 1: its mean square is 1, and it has no penalty.
     curvature = np.append(spread, 1.0) / 2 + decay
     found = _descent(
         inputs, labels, decay.astype(np.float32), curvature.astype(np.float32), n_classes
     )
     weights = found[..., :-1] @ directions.T
+    # The weights were fitted to centred features; the bias makes up for the centre.
     bias = found[..., -1] - weights @ center
     joined: Floats = np.concatenate([weights, bias[..., None]], axis=2)
     return joined

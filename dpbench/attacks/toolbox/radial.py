@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Floats, Ints, View
+from dpbench.arrays import Floats, Ints
+from dpbench.attacks.base import View
 
 SHARED = 0.5
 """Weight of a centre that has another label: half of what is learned is shared between classes."""
@@ -15,7 +16,7 @@ def radial_features(view: View, centers: int) -> tuple[Floats, Floats]:
     differ; h is the median squared distance between centres.
 
     Args:
-        view: Whose generator draws the centres from the public points.
+        view: Its generator draws the centres from the public points.
         centers: Number of centres; the public points if there are fewer.
     """
     public = view.reference_inputs.reshape(len(view.reference_inputs), -1)
@@ -38,5 +39,6 @@ def _radial(distances: Floats, labels: Ints, of_centers: Ints, width: float) -> 
 
 def _squared_distances(one: Floats, other: Floats) -> Floats:
     squares = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * (one @ other.T)
+    # Rounding may leave small negative squares.
     distances: Floats = np.maximum(squares, 0)
     return distances

@@ -5,14 +5,14 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from dpbench.attacks.base import Floats
+from dpbench.arrays import Floats
 
 PENALTIES = np.logspace(-9, 1, 21)
 """Penalties that are tried, in units of the largest eigenvalue of the features' Gram matrix."""
 
 
 class Fit(NamedTuple):
-    """What a regression found for q responses.
+    """The regressions of q responses.
 
     Attributes:
         shrinkage: `(k,)` the factor by which each principal direction is shrunk.
@@ -51,6 +51,8 @@ class Ridge:
         center = features.mean(0)
         centred = features - center
         values, vectors = np.linalg.eigh(centred.T @ centred)
+        # Smaller eigenvalues are mostly rounding errors of the Gram matrix, and loadings divide by
+        # their roots.
         kept = values > 1e-10 * max(values[-1], np.finfo(np.float64).tiny)
         loadings = vectors[:, kept] / np.sqrt(values[kept])
         return cls(
@@ -73,6 +75,7 @@ class Ridge:
         shrinkage = self._preferred(along, (centred * centred).sum(0), rows)
         fitted = self.directions @ (shrinkage[:, None] * along) + intercepts
         leverage = (self.directions * self.directions) @ shrinkage + 1 / rows
+        # A linear smoother's leave-one-out residuals follow from its leverages, without refitting.
         return Fit(
             shrinkage=shrinkage,
             intercepts=intercepts,
@@ -92,6 +95,8 @@ class Ridge:
         scale = np.maximum(total, np.finfo(np.float64).tiny)
         for penalty in PENALTIES * self.eigenvalues.max(initial=0.0):
             shrinkage = self.eigenvalues / (self.eigenvalues + penalty)
+            # Generalised cross-validation (Golub, Heath and Wahba 1979). The intercept takes one
+            # degree of freedom.
             freedom = shrinkage.sum() + 1
             if freedom > rows / 2 + 1:
                 continue

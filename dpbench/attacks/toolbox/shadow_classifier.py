@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Bools, Floats, Ints, NotApplicable
+from dpbench.arrays import Bools, Floats, Ints
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.cross_fitting import halves
 
 SMALLEST_SCORE = 1e-6
@@ -30,8 +31,8 @@ def membership_log_odds(
     point) pairs of the shadows are used.
 
     Args:
-        observed: `(M, n, k)` what the targets released.
-        shadows: `(M, n, k)` what the shadows released.
+        observed: `(M, n, k)` scores of the targets, or other values of each point.
+        shadows: `(M, n, k)` the same of the shadows.
         members: `(M, n)` the shadows' bits.
         groups: `(n,)` the group of each point.
         features: Returns features `(N, d)` of such values `(a, b, k)`, with N = a b.
@@ -78,6 +79,7 @@ def fit_logistic(features: Floats, bits: Bools) -> Floats:
         step = np.linalg.solve(curvature, gradient)
         while (reached := _penalised_loss(design, bits, weights - step)) > loss:
             step /= 2
+            # No step lowers the loss any more: it is minimal up to rounding.
             if np.abs(step).max() < 1e-12:
                 return weights
         weights, loss = weights - step, reached

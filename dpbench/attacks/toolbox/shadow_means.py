@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, NotApplicable
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 from dpbench.attacks.toolbox.point_blocks import blocks
 
@@ -26,6 +27,7 @@ def balanced_means(values: Floats, members: Bools) -> Floats:
     for first, stop in blocks(values.shape):
         some, bits = values[:, first:stop], members[:, first:stop]
         inside, outside = leave_one_out(some, bits), leave_one_out(some, ~bits)
+        # A side without models has mean 0, and is not counted.
         sides = (inside.models > 0) * 1.0 + (outside.models > 0)
         balanced[:, first:stop] = (inside.mean + outside.mean) / sides
     return balanced
@@ -50,6 +52,7 @@ def out_means(values: Floats, members: Bools) -> Floats:
         means[:, first:stop], has_out[:, first:stop] = outside.mean, outside.models > 0
     if not has_out.any(1).all():
         raise NotApplicable("a target has no shadow trained without any of the points")
+    # Means are 0 where there is no OUT shadow, so they add nothing here.
     overall = means.sum(1, keepdims=True) / has_out.sum(1, keepdims=True)
     np.copyto(means, overall, where=~has_out)
     return means

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dpbench.attacks.base import Bools, Floats, NotApplicable
+from dpbench.arrays import Bools, Floats
+from dpbench.attacks.base import NotApplicable
 from dpbench.attacks.toolbox.leave_one_out import leave_one_out
 
 SMALLEST_WIDTH = 1e-6
@@ -25,6 +26,7 @@ def share_below(observed: Floats, shadows: Floats, members: Bools) -> Floats:
     """
     _require_shadows(members)
     outside = ~members
+    # Twice the count, in integers: no rounding may carry a trace of the row that is left out.
     twice = np.zeros(members.shape, np.int64)
     for shadow, (values, out) in enumerate(zip(shadows, outside, strict=True)):
         below = (observed > values).astype(np.int8) + (observed >= values)
@@ -50,7 +52,9 @@ def smooth_log_odds(observed: Floats, shadows: Floats, members: Bools) -> Floats
     models = len(members)
     deviation = np.sqrt(leave_one_out(shadows, ~members).pooled_variance())
     silverman = (4 / (3 * (models - 1) / 2)) ** 0.2
+    # A logistic density of width w has a deviation of w pi / sqrt(3).
     width = np.maximum(deviation * silverman * np.sqrt(3) / np.pi, SMALLEST_WIDTH)
+    # Both tails are added up: 1 minus a share near 1 would lose the digits of the other tail.
     below, above = np.zeros((2, *members.shape))
     for shadow, values in enumerate(shadows):
         out = np.flatnonzero(~members[shadow])

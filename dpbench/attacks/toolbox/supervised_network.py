@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from scipy.special import expit
 
-from dpbench.attacks.base import Floats, Ints
+from dpbench.arrays import Floats, Ints
 
 _DECAYS = 0.9, 0.999
 """Adam's averages (Kingma and Ba 2015)."""
@@ -25,7 +25,7 @@ _TINY = 1e-8
 
 
 class Components(NamedTuple):
-    """What K networks read about N examples, float32.
+    """The inputs of K networks for N examples, float32.
 
     Attributes:
         plain: Vectors `(K, N, d)`, one array for each component.
@@ -44,7 +44,7 @@ class Components(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """What a forward pass keeps for the backward pass: joined codes, hidden units, log odds."""
+    """Values of a forward pass that the backward pass needs: joined codes, units, log odds."""
 
     joined: Floats
     hidden: Floats
@@ -92,7 +92,10 @@ class SupervisedNetworks:
         return cls(flat=flat, sizes=sizes, factors=factors, code=code, hidden=hidden)
 
     def _shapes(self) -> Iterator[tuple[tuple[int, ...], int | None]]:
-        """Yields the shape of every matrix, and its number of inputs; None for what starts at 0."""
+        """Yields the shape of each matrix, and its number of inputs.
+
+        The number is None for biases, which start at 0.
+        """
         for size in self.sizes:
             yield (size, self.code), size
             yield (1, self.code), None
@@ -114,13 +117,15 @@ class SupervisedNetworks:
         return views
 
     def forward(self, given: Components) -> Codes:
-        """Returns the log odds `(K, N, 1)` and what the backward pass needs."""
+        """Returns the log odds `(K, N, 1)`, with the values that the backward pass needs."""
         *encoders, mix, mix_bias, last, last_bias = self.views(self.flat)
+        # The last pair of encoders is that of the rank-one component, which has no plain part.
         codes = [
             part @ weight + bias
             for part, weight, bias in zip(given.plain, encoders[::2], encoders[1::2], strict=False)
         ]
         left, right = given.factors
+        # left^T W right for each unit: the outer product of the factors is never formed.
         inner = (left @ encoders[-2]).reshape(*right.shape, self.code)
         codes.append((right[:, :, None] @ inner)[:, :, 0] + encoders[-1])
         joined = np.maximum(np.concatenate(codes, axis=2), 0)
@@ -131,8 +136,8 @@ class SupervisedNetworks:
         """Writes the gradient of `sum(error * log odds)` into a flat array.
 
         Args:
-            given: What the forward pass read.
-            codes: What it kept.
+            given: Inputs of the forward pass.
+            codes: Values of the forward pass.
             error: `(K, N, 1)` the gradient in the log odds.
             out: `(K, P)`, laid out like the weights.
         """
@@ -189,6 +194,8 @@ class SupervisedNetworks:
                 mean += (1 - _DECAYS[0]) * (gradient - mean)
                 square += (1 - _DECAYS[1]) * (gradient * gradient - square)
                 size = np.sqrt(square / (1 - _DECAYS[1] ** step)) + _TINY
+                # Decay beside the gradient, not in it (Loshchilov and Hutter 2019). In place, since
+                # the dataclass is frozen.
                 self.flat[...] -= rate * (
                     mean / (1 - _DECAYS[0] ** step) / size + weight_decay * self.flat
                 )

@@ -1,4 +1,4 @@
-"""Executors: who starts workers and watches them. What a worker does is the same under all."""
+"""Executors start workers and watch them. A worker does the same under each of them."""
 
 from dpbench.jobs.executors.base import Executor, Patience, Report, Workers, supervise
 from dpbench.jobs.executors.dask import Dask

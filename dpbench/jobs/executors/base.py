@@ -1,4 +1,4 @@
-"""What all executors are: something that starts workers and watches them. Workers do the rest."""
+"""The interface of executors, which start workers and watch them (decision 12)."""
 
 import time
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from dpbench.jobs.worker_config import WorkerConfig
 _POLL_SECONDS, _POLL_SHARE = 0.5, 30
 
 Report = Callable[[JobStates[Any]], None]
-"""Told about progress now and then; what it raises stops the workers."""
+"""Called with the states from time to time; an exception from it stops the workers."""
 
 
 class Workers(ABC):
@@ -21,15 +21,15 @@ class Workers(ABC):
 
     @abstractmethod
     def keep_alive(self, states: JobStates[Any]) -> bool:
-        """Replaces workers that are lost while jobs are open; False when none will work any more.
+        """Replaces workers that are lost while jobs are open; False when all have ended for good.
 
         Raises:
-            UserError: Workers end before they get anything done.
+            UserError: Workers end before they finish a job.
         """
 
     @abstractmethod
     def stop(self) -> None:
-        """Ends all workers; what they had not published is done again by the next run."""
+        """Ends all workers; the next run repeats the work that they had not published."""
 
 
 class Executor(Settings, ABC):
@@ -44,7 +44,7 @@ class Executor(Settings, ABC):
 
     @abstractmethod
     def require(self) -> None:
-        """Makes sure that workers can be started, before anything is computed.
+        """Checks that workers can be started, before anything is computed.
 
         Raises:
             UserError: Something is missing, or options contradict each other.
@@ -52,7 +52,7 @@ class Executor(Settings, ABC):
 
     @abstractmethod
     def start(self, config: WorkerConfig) -> Workers:
-        """Starts workers on a run whose folder has been made.
+        """Starts workers on a run whose folder exists.
 
         Raises:
             UserError: They cannot be started as asked.
@@ -60,7 +60,7 @@ class Executor(Settings, ABC):
 
 
 class Patience:
-    """How often workers may be lost before anything gets done: twice each, then something is wrong.
+    """Limits how many workers may be lost in a row without a finished job: twice their number.
 
     Args:
         workers: How many there are.
@@ -72,11 +72,12 @@ class Patience:
     def lose(
         self, count: int, states: JobStates[Any], why: Callable[[], tuple[str, object]]
     ) -> None:
-        """Notes lost workers, whose last words and log `why` finds.
+        """Notes lost workers; `why` returns their last output and their log.
 
         Raises:
             UserError: Too many in a row.
         """
+        # Any progress clears the count: on a long run, single losses are normal.
         done = len(states.jobs) - len(states.open)
         self._lost = count + (self._lost if done == self._done else 0)
         self._done = done
@@ -92,17 +93,19 @@ def supervise(workers: Workers, states: JobStates[Any], report: Report) -> None:
     """Waits until no job is open, reporting progress; stops all workers on the way out.
 
     Raises:
-        UserError: Workers end before they get anything done.
+        UserError: Workers end before they finish a job.
     """
     try:
         while True:
             started = time.monotonic()
+            # Workers are counted before the store is read: one that ends because nothing is left
+            # has then left nothing open.
             working = workers.keep_alive(states)
             states.refresh()
             report(states)
             if not states.open or not working:
                 return
-            # Looking through ten thousand jobs takes a while, and a core that is not free.
+            # Reading the states of ten thousand jobs takes time from a core that a worker needs.
             time.sleep(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - started)))
     finally:
         workers.stop()

@@ -1,4 +1,4 @@
-"""Workers as long tasks of a dask cluster, which is there already or is made of this machine."""
+"""Runs workers as long tasks of an existing or a local dask cluster."""
 
 import contextlib
 import importlib.util
@@ -18,7 +18,7 @@ from dpbench.jobs.store import Store
 from dpbench.jobs.worker_config import WorkerConfig
 
 _CONNECT_SECONDS = 30
-# How long tasks that are told to stop may take to end their workers.
+# How long tasks may take to stop their workers: twice the grace period of a worker.
 _GRACE_SECONDS = 10
 
 
@@ -26,12 +26,12 @@ _GRACE_SECONDS = 10
 class Dask(Executor):
     """Tasks of dask.distributed with one worker each.
 
-    Dask starts a task again whose dask worker is lost.
+    Dask restarts a task when its dask worker is lost.
 
     Attributes:
         address: The scheduler's, such as tcp://host:8786.
-        scheduler_file: The file in which the scheduler says where it is.
-        resources: What a task needs of a dask worker, as named where that was started.
+        scheduler_file: The file in which the scheduler writes its address.
+        resources: What a task needs of a dask worker, by the names given when that was started.
     """
 
     name: ClassVar[str] = "dask"
@@ -42,11 +42,11 @@ class Dask(Executor):
 
     @property
     def here(self) -> bool:
-        """They are, unless the user names a cluster."""
+        """True unless the user names a cluster."""
         return self.address is None and self.scheduler_file is None
 
     def require(self) -> None:
-        """Needs distributed, and one cluster."""
+        """Requires dask.distributed, and at most one named cluster."""
         if importlib.util.find_spec("distributed") is None:
             raise UserError(
                 "--executor dask needs dask.distributed",
@@ -73,30 +73,30 @@ class Dask(Executor):
         return _Tasks(self, config)
 
 
-class _Told(Exception):
-    """A task is told to stop."""
+class _StopRequested(Exception):
+    """Raised in a task that is told to stop."""
 
 
 def watch_worker(config: WorkerConfig, stop_event: str) -> None:
     """Watches one worker, as `dpbench worker` does, until a dask event of that name is set."""
     from distributed import Event
 
-    told = Event(stop_event)
+    event = Event(stop_event)
 
     def listen(states: JobStates[Any]) -> None:
-        if told.is_set():
-            raise _Told
+        if event.is_set():
+            raise _StopRequested
 
     states: JobStates[Any] = JobStates(read_listing(config.folder), Store.of(config.folder))
     try:
         if states.open:
             supervise(Pool(config), states, listen)
-    except _Told:
+    except _StopRequested:
         return
 
 
 class _Tasks(Workers):
-    """The tasks of a run that dask has."""
+    """The tasks of a run on a dask cluster."""
 
     def __init__(self, executor: Dask, config: WorkerConfig) -> None:
         from distributed import Event
@@ -109,19 +109,19 @@ class _Tasks(Workers):
         self._futures = [self._submit(number) for number in range(config.workers)]
 
     def keep_alive(self, states: JobStates[Any]) -> bool:
-        """Submits tasks again that ended too early; dask does so with those of lost workers.
+        """Resubmits tasks that ended too early; dask restarts those of lost workers itself.
 
         Raises:
-            UserError: Tasks end before they get anything done, or the scheduler is gone.
+            UserError: Tasks end before they finish a job, or the scheduler is gone.
         """
         if self._client.status == "closed":
             raise UserError(
                 "--executor dask: the scheduler is gone",
-                next_step="start the cluster again: the same command goes on from here",
+                next_step="start the cluster again and rerun the same command to resume",
             )
         ended = [number for number, future in enumerate(self._futures) if future.done()]
         if ended:
-            states.refresh()  # a task that ends because nothing is left has left nothing open
+            states.refresh()  # tasks that end because nothing is left have left nothing open
             if states.open:
                 self._patience.lose(len(ended), states, lambda: self._last_words(ended[0]))
                 for number in ended:
@@ -129,10 +129,10 @@ class _Tasks(Workers):
         return True
 
     def stop(self) -> None:
-        """Sets the stop event, waits a little, and leaves the cluster, or ends our own."""
+        """Sets the stop event, waits briefly, and leaves the cluster; ends a local one."""
         from distributed import wait
 
-        if self._client.status == "running":  # a scheduler that is gone takes its tasks along
+        if self._client.status == "running":  # a lost scheduler has lost its tasks, too
             with contextlib.suppress(OSError, TimeoutError):
                 self._event.set()
                 wait(self._futures, timeout=_GRACE_SECONDS)
@@ -142,6 +142,7 @@ class _Tasks(Workers):
 
     def _submit(self, number: int) -> Any:
         config = replace(self._config, workers=1, first=number)
+        # Dask takes calls with equal arguments for one task unless their keys differ.
         key = f"dpbench-{uuid.uuid4().hex}"
         resources = dict(self._executor.resources) or None
         return self._client.submit(
@@ -156,7 +157,7 @@ class _Tasks(Workers):
 
 
 def _connect(executor: Dask, workers: int) -> tuple[Any, Any]:
-    """Returns a client, and the cluster if it had to be made."""
+    """Returns a client, and the cluster if it is local."""
     from distributed import Client, LocalCluster
 
     if executor.here:
@@ -178,7 +179,7 @@ def _connect(executor: Dask, workers: int) -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Lets processes that are started inside go on at Ctrl-C, which is meant for this one alone."""
+    """Makes processes that are started inside ignore Ctrl-C, which this process handles."""
     usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

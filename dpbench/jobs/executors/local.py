@@ -21,7 +21,7 @@ from dpbench.jobs.quarantine import Quarantine
 from dpbench.jobs.store import Failure, Store
 from dpbench.jobs.worker_config import NO_LIMITS, WorkerConfig
 
-# How long a worker that is told to stop may take to give its claim back.
+# How long a worker that is told to stop may take to release its claim.
 _GRACE_SECONDS = 5
 
 # One thread per worker: the engines keep a core busy, and two pools of threads on the same cores
@@ -40,25 +40,25 @@ _Worker = subprocess.Popen[bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Local(Executor):
-    """Processes of this machine."""
+    """Processes on this machine."""
 
     name: ClassVar[str] = "local"
 
     @property
     def here(self) -> bool:
-        """They are."""
+        """True: workers are processes of this machine."""
         return True
 
     def require(self) -> None:
         """Needs nothing."""
 
     def start(self, config: WorkerConfig) -> Workers:
-        """Starts processes that end when this one is gone."""
+        """Starts processes that end when this one does."""
         return Pool(config)
 
 
 class Pool(Workers):
-    """The workers of this machine on one run folder, among those of others."""
+    """The workers that this process watches on one run; other machines may have their own."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config, self._store = config, Store.of(config.folder)
@@ -70,7 +70,8 @@ class Pool(Workers):
         self._workers = [self._start(number) for number in range(config.workers)]
 
     def stop(self) -> None:
-        """Ends all workers; what they had not published is done again by the next run."""
+        """Ends all workers; the next run repeats the work that they had not published."""
+        # All are told before any is waited for, so that their grace periods overlap.
         for worker in self._workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
@@ -83,7 +84,7 @@ class Pool(Workers):
                 self._claims.drop(claim)
 
     def keep_alive(self, states: JobStates[Any]) -> bool:
-        """Replaces workers that died or hang; False when all have found nothing left to do."""
+        """Replaces workers that died or exceed a limit; False when all have found nothing to do."""
         for number, worker in enumerate(self._workers):
             if worker.poll() == 0:
                 continue
@@ -99,8 +100,10 @@ class Pool(Workers):
         for claim in claims:
             self._quarantine.died(claim, _death(worker.returncode, self._output))
             self._claims.drop(claim)
+        # A new worker would meet the same full disk.
         if worker.returncode == EXIT_CODE:
             raise UserError(f"a worker cannot go on: {self._last_words()}", next_step=MEND)
+        # A death with a claim counts against the job; without one, something is wrong with workers.
         if not claims:
             self._patience.lose(1, states, lambda: (self._last_words(), self._output))
 
@@ -109,7 +112,7 @@ class Pool(Workers):
         return lines[-1] if lines else "silently"
 
     def _stop_if_over_limit(self, worker: _Worker) -> bool:
-        """Kills a worker whose job is over a limit, and fails the job; tells whether it did."""
+        """Kills a worker whose job exceeds a limit, and fails the job; tells whether it did."""
         if self._config.limits == NO_LIMITS:
             return False
         claims = self._claims.owned_by(worker.pid)
@@ -118,6 +121,7 @@ class Pool(Workers):
             return False
         self._kill(worker)
         for key, reason in over.items():
+            # The job may have been published just before its worker was killed.
             if not self._store.has(key) and not self._store.has_failed(key):
                 self._store.fail(key, Failure("failed", reason))
                 self._log.add(key, "failed", reason=reason)
@@ -126,7 +130,7 @@ class Pool(Workers):
         return True
 
     def _over(self, worker: _Worker, claim: Claim) -> str:
-        """Says which limit a job is over, or nothing."""
+        """Returns which limit a job exceeds, or an empty string."""
         seconds, memory = self._config.limits.seconds, self._config.limits.memory_gb
         if seconds is not None and time.time() - claim.since > seconds:
             return f"stopped after {seconds:g} s (--job-timeout)"
@@ -150,6 +154,7 @@ class Pool(Workers):
             command += ["--plugin", str(path)]
         gpu = environment_for(config.device, config.first + number)
         with self._output.open("ab") as log:
+            # In a session of its own, a worker does not get the terminal's Ctrl-C: `stop` tells it.
             return subprocess.Popen(
                 command,
                 env=os.environ | _ENVIRONMENT | gpu,

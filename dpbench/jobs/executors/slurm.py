@@ -1,4 +1,4 @@
-"""Workers as tasks of Slurm, submitted through submitit."""
+"""Runs workers as Slurm tasks, submitted through submitit."""
 
 import importlib.util
 import re
@@ -23,8 +23,8 @@ from dpbench.jobs.stopping import ignore_from_now_on, stop_when_told
 from dpbench.jobs.store import Store
 from dpbench.jobs.worker_config import WorkerConfig
 
-# Looking at the queue costs the controller something: soon after a submission, when a mistake
-# shows, it is worth more than after an hour.
+# Each query of the queue loads the controller. Mistakes show soon after a submission, so the
+# interval grows with its age, from 1 to 30 seconds.
 _LOOK_SECONDS, _LOOK_SHARE = (1.0, 30.0), 0.1
 _PROGRAMS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 _LAST_LINES, _MOST_BYTES = 5, 10_000
@@ -35,17 +35,17 @@ _MINUTES_PER_DAY = 1440
 class Slurm(Executor):
     """An array of tasks with one worker each.
 
-    A task that is preempted, that reaches its time limit or whose node fails is queued again; one
+    A task that is preempted, that reaches its time limit or whose node fails is requeued. A task
     that is lost otherwise is submitted again.
 
     Attributes:
-        partition: Where; the site's default if left out.
-        account: On whose account.
+        partition: The site's default if left out.
+        account: Charged account.
         qos: Quality of service.
-        time: Minutes after which a task is stopped, and queued again.
+        time: Minutes after which a task is stopped and requeued.
         memory_gb: For each worker.
-        gpus: For each worker; one with `--device cuda`, else none.
-        sbatch: Any other options of sbatch, by their long names.
+        gpus: For each worker; by default one with `--device cuda`, else none.
+        sbatch: Other options of sbatch, by their long names.
     """
 
     name: ClassVar[str] = "slurm"
@@ -60,11 +60,11 @@ class Slurm(Executor):
 
     @property
     def here(self) -> bool:
-        """They run on the nodes."""
+        """False: workers run on the nodes."""
         return False
 
     def require(self) -> None:
-        """Needs submitit, and the programs of Slurm."""
+        """Requires submitit and the programs of Slurm."""
         if importlib.util.find_spec("submitit") is None:
             raise UserError(
                 "--executor slurm needs submitit",
@@ -82,7 +82,7 @@ class Slurm(Executor):
         return _Tasks(self, config)
 
     def parameters(self, config: WorkerConfig) -> dict[str, Any]:
-        """Returns what submitit is to ask of Slurm."""
+        """Returns submitit's parameters."""
         gpus = self.gpus if self.gpus is not None else int(config.device == "cuda")
         chosen = {
             "partition": self.partition,
@@ -105,15 +105,16 @@ class Slurm(Executor):
 
 @dataclass(frozen=True, kw_only=True)
 class WatchWorker:
-    """What a Slurm task runs: it watches one worker, as `dpbench worker` does.
+    """The callable of a Slurm task: it watches one worker, as `dpbench worker` does.
 
-    Submitit calls it, tells it by SIGUSR2 that its time is over, and queues it again.
+    Submitit calls it, and requeues it at SIGUSR2, which Slurm sends shortly before the time limit.
     """
 
     config: WorkerConfig
 
     def __call__(self) -> None:
-        """Works until nothing is left."""
+        """Watches the worker until no job is left."""
+        # Submitit's handler of SIGUSR2 requeues the task; `stop_when_told` would replace it.
         again = signal.getsignal(signal.SIGUSR2)
         stop_when_told()
         signal.signal(signal.SIGUSR2, again)
@@ -136,7 +137,7 @@ class WatchWorker:
 
 
 class _Tasks(Workers):
-    """The tasks of a run that Slurm has, waiting or running."""
+    """The tasks of a run in Slurm's queue, waiting or running."""
 
     def __init__(self, executor: Slurm, config: WorkerConfig) -> None:
         self._executor, self._config = executor, config
@@ -147,7 +148,7 @@ class _Tasks(Workers):
         self._submit(config.workers)
 
     def keep_alive(self, states: JobStates[Any]) -> bool:
-        """Submits tasks again that ended too early. Slurm itself may queue some again."""
+        """Resubmits tasks that ended too early; Slurm itself may requeue some."""
         now = time.monotonic()
         least, most = _LOOK_SECONDS
         age = now - self._submitted
@@ -157,14 +158,14 @@ class _Tasks(Workers):
         self._looked = time.monotonic()
         missing = 0 if living is None else self._config.workers - living
         if missing > 0:
-            states.refresh()  # a task that ends because nothing is left has left nothing open
+            states.refresh()  # tasks that end because nothing is left have left nothing open
             if states.open:
                 self._patience.lose(missing, states, self._last_words)
                 self._submit(missing)
         return True
 
     def stop(self) -> None:
-        """Takes all tasks back; those that run give their claims back first."""
+        """Cancels all tasks; running ones release their claims first."""
         if self._arrays:
             subprocess.run(["scancel", *self._arrays], capture_output=True)
 
@@ -187,15 +188,17 @@ class _Tasks(Workers):
         self._submitted = self._looked = time.monotonic()
 
     def _living(self) -> int | None:
-        """Returns how many tasks wait or run; None while Slurm does not answer."""
+        """Returns how many tasks wait or run; None if Slurm does not answer."""
         answer = subprocess.run(
             ["squeue", "--noheader", "--array", "--format=%F", f"--jobs={','.join(self._arrays)}"],
             capture_output=True,
             text=True,
         )
+        # Slurm forgets a job some minutes after its end, and then rejects its id: no task is alive.
         if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
             return None
         tasks = Counter(answer.stdout.split())
+        # One id always remains: `--jobs=` without an id would count the tasks of all users.
         self._arrays = [array for array in self._arrays if tasks[array]] or self._arrays[-1:]
         return tasks.total()
 

@@ -31,8 +31,8 @@ _MAX_PRV_POINTS = 4_000_000
 def epsilon_rdp(event: "DpEvent", delta: float) -> float:
     """Returns the epsilon of the Renyi accountant, to compare with papers that used it.
 
-    Mironov 2017, by dp_accounting with its default orders. An upper bound like `epsilon`, and a
-    looser one: about 10 % where DP-SGD is usually run, many times with little noise.
+    Mironov 2017, by dp_accounting with its default orders. It is an upper bound like `epsilon`, but
+    looser: by about 10 % where DP-SGD is usually run, many times with little noise.
 
     Raises:
         UserError: dp_accounting knows no Renyi divergence of the event.
@@ -54,7 +54,7 @@ def epsilon_prv(event: "DpEvent", delta: float, *, error: float = 0.01) -> float
     """Returns the epsilon of Opacus' accountant, to check `epsilon` against independent code.
 
     Gopi et al. 2021. It bounds the remove direction, which is the larger one for DP-SGD, from above
-    by at most `error` and what delta / 1000 makes of it. Imports torch.
+    by at most `error` and the effect of delta / 1000. Imports torch.
 
     Args:
         event: Gaussian mechanisms, Poisson samples and compositions of them.
@@ -112,14 +112,14 @@ def _opacus_epsilon(history: list[tuple[float, float, int]], delta: float, error
     else:
         found = _converged(history, delta, error)
         if isinstance(found, float):
-            # Below 0 it says that delta is more than (0, delta)-DP needs.
+            # A negative epsilon means that delta exceeds what (0, delta)-DP needs.
             return max(0.0, found)
         reason = found
     raise UserError(f"Opacus' PRV accountant has no epsilon at delta={delta:g}: {reason}")
 
 
 def _converged(history: list[tuple[float, float, int]], delta: float, error: float) -> float | str:
-    """Returns what Opacus says, or why it says nothing."""
+    """Returns Opacus' epsilon, or the reason why there is none."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         from opacus.accountants import PRVAccountant, RDPAccountant

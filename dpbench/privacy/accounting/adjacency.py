@@ -1,9 +1,9 @@
 """Which data sets count as neighbours, and in which direction they are told apart.
 
-Add/remove: one data set has one example more. It is the relation of a game in which each example
+Add/remove: one data set has one example more. This is the relation of a game in which each example
 is a member or not, independently of the others. Replace-one: one example is exchanged for another.
-It is the relation of a game with a fixed number of members, where whoever is not a member has left
-the place to somebody else.
+This is the relation of a game with a fixed number of members, where another example takes the place
+of one that is not a member.
 """
 
 from typing import Literal, get_args
@@ -15,7 +15,7 @@ Direction = Literal["both", "add", "remove"]
 
 
 def require_adjacency(adjacency: str) -> None:
-    """Refuses what is no adjacency relation.
+    """Checks the name of an adjacency relation.
 
     Raises:
         UserError: The word is unknown.
@@ -27,7 +27,7 @@ def require_adjacency(adjacency: str) -> None:
 
 
 def require_direction(direction: str) -> None:
-    """Refuses what is no direction of a test.
+    """Checks the name of a direction.
 
     Raises:
         UserError: The word is unknown.
@@ -39,5 +39,5 @@ def require_direction(direction: str) -> None:
 
 
 def replace_one_mu(mu: float) -> float:
-    """Returns what mu-GDP under add/remove says under replace-one: 2 mu. Dong et al. 2022."""
+    """Returns the mu under replace-one that mu-GDP under add/remove implies. Dong et al. 2022."""
     return 2 * mu

@@ -1,7 +1,7 @@
 """The least noise that reaches a target: an epsilon, an advantage, or a TPR at an FPR.
 
-Never more than the target: what `privacy.epsilon`, `advantage` and `trade_off` say of the returned
-noise multiplier is at most the target, and at least 0.999 of it.
+The target is never exceeded: at the returned noise multiplier, `privacy.epsilon`, `advantage` and
+`trade_off` are at most the target, and at least 0.999 of it.
 """
 
 import functools
@@ -154,7 +154,7 @@ def noiseless_tpr(
 
 
 def search(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
-    """Returns `calibrate`'s answer for a subsampled mechanism, without table or cache."""
+    """Returns the result of `calibrate` for a subsampled mechanism, without table or cache."""
     return _least_noise(
         lambda loss: loss.epsilon(delta),
         target=epsilon,
@@ -180,13 +180,15 @@ def _least_noise(
     central-limit guess mu = q sqrt(T (e^(1/sigma^2) - 1)) of Dong et al. 2022.
 
     Args:
-        bound: What a composed loss says, decreasing in sigma.
-        target: What it may say at most.
-        height: Rises with the bound, -inf where there is nothing to bound.
-        mu: The Gaussian mechanism at the target, to start from.
+        bound: Returns the bound from a composed loss; decreasing in sigma.
+        target: The largest bound allowed.
+        height: Increasing in the bound; -inf where the bound is 0.
+        mu: The mu of a Gaussian mechanism at the target, to start from.
         sampling_rate: Of the mechanism.
         steps: Of the mechanism.
     """
+    # Both the bound and the mu behind it must be within 1e-3 of the target: near 1, an advantage
+    # hardly moves while mu and the noise do.
     top = height(target)
     floor = max(height(target * (1 - _WITHIN)), top + math.log1p(-_WITHIN))
     aim = (top + floor) / 2
@@ -205,8 +207,10 @@ def _least_noise(
         value = min(max(height(reached), aim - 3), aim + 3)
         above, below = ((point, value), below) if reached > target else (above, (point, value))
         if above is None or below is None:
+            # Heights fall about as fast as log(sigma) rises; 10 % more steps over the target.
             point += 1.1 * (value - aim) + math.copysign(1e-3, value - aim)
         else:
+            # The clip keeps false position from stalling at one end.
             share = (above[1] - aim) / (above[1] - below[1])
             point = above[0] + min(max(share, 0.05), 0.95) * (below[0] - above[0])
     raise UserError(

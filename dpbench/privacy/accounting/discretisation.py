@@ -1,20 +1,19 @@
-"""How finely the numeric accountant must cut the privacy loss."""
+"""The discretisation interval of the privacy loss in the numeric accountant."""
 
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri_exp
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.adjacency import Adjacency
 
 # dp_accounting takes more than a second to import, so functions import it when they first need it.
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
-
-Floats = NDArray[np.float64]
 
 # With 1/50 of one step's loss deviation epsilon is less than 1e-3, typically 1e-5, relatively too
 # large. The loss of Laplace noise ends in an atom, which rounding moves by as much as an interval.
@@ -92,7 +91,7 @@ def components(event: "DpEvent", count: int = 1) -> "Iterator[tuple[int, DpEvent
 
 
 def sampled_loss(gain: ArrayLike, rate: float) -> Floats:
-    """Returns log(1 - q + q e^gain): what a step at rate q loses if the noise tells e^gain.
+    """Returns log(1 - q + q e^gain), the loss of a step at rate q; gain is the noise's log-ratio.
 
     Its relative error is small for the smallest q and gains. log(q) + gain, its limit for large
     gains, is negative at q = 1e-6 and a gain of 10, where the loss is 0.02.

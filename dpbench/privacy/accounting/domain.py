@@ -1,4 +1,4 @@
-"""What the accountants account for, stated once.
+"""The domain of all accountants.
 
 | quantity | domain |
 |---|---|

@@ -61,7 +61,7 @@ def mu_gaussian(epsilon: float, delta: float) -> float:
 
 
 def _log_below(delta: float) -> float:
-    """Returns the logarithm, lowered by what it and its exponential may be rounded up."""
+    """Returns the logarithm, minus a bound on the rounding of it and of its exponential."""
     log = math.log(delta)
     return log - _ROUNDING * (1 - log)
 
@@ -87,7 +87,7 @@ def _log_delta(epsilon: float, mu: float) -> float:
 
 
 def _boundary(holds: Callable[[float], bool]) -> tuple[float, float]:
-    """Returns where a condition stops to hold on (0, inf): its last true and first false point."""
+    """Returns the last point on (0, inf) at which a condition holds, and the next double."""
     low, high = 0.0, 1.0
     while holds(high):
         low, high = high, 2 * high

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
 
+from dpbench.arrays import Floats
 from dpbench.component import Settings
 from dpbench.errors import UserError
 from dpbench.privacy.accounting.adjacency import (
@@ -139,7 +140,7 @@ def trade_off(
     direction: Direction = "both",
     *,
     adjacency: Adjacency = "add_remove",
-) -> NDArray[np.float64]:
+) -> Floats:
     """B8: the largest TPR of any attack at each FPR.
 
     Phi(Phi^-1(FPR) + mu) for full-batch Gaussians (Dong et al. 2022). Otherwise the lower envelope

@@ -8,11 +8,10 @@ Q exchanged. The two at eps >= 0 determine all errors of all tests between P and
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.adjacency import Direction
-
-Floats = NDArray[np.float64]
 
 # Evenly spaced epsilons serve spread losses; those at given masses of each direction serve losses
 # that crowd together, as when little noise shows who was sampled.
@@ -20,7 +19,7 @@ _EVEN_POINTS = 1025
 _MASSES = np.logspace(-12, 0, 241)
 # Beyond this epsilon the smallest double is as good an FPR as 0.
 _MAX_EPSILON = 700.0
-# So many FPRs are looked up at once.
+# FPRs that are looked up at once: each is compared with all lines of the profile.
 _BLOCK = 1024
 
 
@@ -58,7 +57,7 @@ def privacy_profile(accountant: Any, rounding: float) -> PrivacyProfile:
 
     Args:
         accountant: The composed events.
-        rounding: By how much any delta may be too small, because an FFT rounds.
+        rounding: Bound on the rounding of the FFT in any delta.
     """
     if accountant.get_delta(np.inf) >= 1:
         return PrivacyProfile(np.zeros(1), np.ones(1), np.ones(1))

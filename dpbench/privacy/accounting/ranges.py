@@ -1,10 +1,11 @@
-"""What the quantities of a guarantee and of a game may be, checked wherever one is given."""
+"""The ranges of the quantities of guarantees and games, checked wherever one is given."""
 
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 
 _ABOVE_ZERO = float(np.nextafter(0, 1))
@@ -20,7 +21,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 }
 
 
-def in_range(field: str, value: ArrayLike) -> NDArray[np.float64]:
+def in_range(field: str, value: ArrayLike) -> Floats:
     """Returns the value as an array, if each entry is a possible one.
 
     Args:

@@ -1,4 +1,4 @@
-"""The Renyi accountant, which is what older papers used."""
+"""The Renyi accountant, which older papers used."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def renyi_epsilon(event: "DpEvent", delta: float) -> float | None:
-    """Returns the epsilon of dp_accounting's Renyi accountant, None for events unknown to it.
+    """Returns the epsilon of dp_accounting's Renyi accountant; None for events unknown to it.
 
     Mironov 2017, with its default orders: an upper bound at every delta above 0.
     """

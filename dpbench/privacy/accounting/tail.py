@@ -18,25 +18,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import brentq, minimize_scalar
 
-Floats = NDArray[np.float64]
+from dpbench.arrays import Floats
 
-# Of one operation on doubles.
+# Relative rounding error of one operation on doubles.
 _UNIT = 2.0**-53
-# How many of them the FFT and the power of a coefficient are allowed, for each composition and each
-# level of the FFT. Measured: less than 1.
+# The FFT and the powers of its coefficients are allowed this many such errors for each composition
+# and each level of the FFT. Measured: less than 1.
 _UNITS = 8
-# So much of the tilted mass may lie outside of the window of the FFT, and is added to the result.
+# Bound on the tilted mass outside the window of the FFT; it is added to the result.
 _OUTSIDE = 1e-14
-# Orders beyond these tilt nothing, or leave the largest loss alone.
+# Smaller orders tilt nothing; larger ones leave nothing but the largest loss.
 _ORDERS = (1e-6, 1e14)
 
 
 def rounding(compositions: float, points: float) -> float:
-    """Returns by how much a convolution by FFT may err, in units of the whole mass."""
+    """Returns a bound on the error of a convolution by FFT, in units of the whole mass."""
     return _UNITS * _UNIT * (compositions + math.log2(points))
 
 
@@ -44,7 +43,7 @@ class StepLoss(NamedTuple):
     """The discretised loss of one step in one direction, rounded up.
 
     Attributes:
-        times: How often the step is run.
+        times: Number of repetitions of the step.
         lowest: The lowest loss, in intervals.
         masses: Of the losses from there on, shape `(losses,)`.
         infinite: Mass of an infinite loss.
@@ -64,7 +63,7 @@ class _Tilted(NamedTuple):
         log_moment: K, with an allowance for its rounding.
         losses: Ascending, shape `(window,)`.
         masses: Tilted masses, shape `(window,)`, which an FFT may leave below 0.
-        allowance: How much of the tilted mass may be misplaced.
+        allowance: Bound on the tilted mass that may be misplaced.
     """
 
     order: float
@@ -88,7 +87,7 @@ class Tail:
     """Composed steps in one direction, all discretised with one interval.
 
     Attributes:
-        steps: What is composed.
+        steps: The composed steps.
         interval: Width of the discretisation.
     """
 
@@ -101,7 +100,7 @@ class Tail:
         return -math.expm1(sum(s.times * math.log1p(-s.infinite) for s in self.steps))
 
     def epsilon(self, delta: float) -> float:
-        """Returns an upper bound on the smallest epsilon at that delta; inf if there is none."""
+        """Returns an upper bound on the smallest epsilon at that delta; inf if none is finite."""
         if delta <= self.infinite:
             return math.inf
         goal = math.log(delta - self.infinite)
@@ -109,7 +108,7 @@ class Tail:
             lambda order: (self._log_moment(order) + _log_peak(order) - goal) / order
         )
         tilted = self._tilted(order)
-        # By one in the exponent above the Chernoff bound, whatever is allowed for rounding.
+        # At `high`, the Chernoff bound is e times below the goal: more than the rounding allowance.
         low, high = 0.0, max(0.0, chernoff) + 1 / order
         if tilted.log_delta(low) <= goal:
             return 0.0

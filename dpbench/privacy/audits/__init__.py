@@ -1,1 +1,1 @@
-"""Audits: lower bounds on epsilon from what attacks found."""
+"""Audits: lower bounds on epsilon from the results of attacks."""

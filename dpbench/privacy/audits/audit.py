@@ -1,19 +1,18 @@
-"""From an attack's error rates to the epsilon they refute: the conversions that audits share.
+"""Converts an attack's error rates to the epsilon that they refute, for all audits.
 
-All arguments are upper confidence limits, made from data other than those on which the attack's
-threshold was chosen. Arrays broadcast.
+All arguments are upper confidence limits, computed on other data than those that chose the
+attack's threshold. Arrays broadcast.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtr, ndtri
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.one_run import epsilon_one_run as epsilon_one_run
 from dpbench.privacy.audits.one_run import one_run_p_value as one_run_p_value
 
-Floats = NDArray[np.float64]
-
-# Phi(-40 / 2) is 1e-89: no count of errors refutes a larger distance.
+# Phi(-40 / 2) is 1e-89: no count of errors refutes a larger distance. 45 halvings find mu to 1e-12.
 _LARGEST_MU = 40.0
 _HALVINGS = 45
 
@@ -21,6 +20,7 @@ _HALVINGS = 45
 def clopper_pearson_upper(errors: ArrayLike, trials: ArrayLike, alpha: float = 0.025) -> Floats:
     """Returns the exact one-sided upper limit, at confidence 1 - alpha, of a binomial rate."""
     k, n = np.asarray(errors, dtype=float), np.asarray(trials, dtype=float)
+    # The limit is a quantile of Beta(k + 1, n - k), which does not exist if all trials were errors.
     remaining = np.maximum(n - k, 1.0)
     limit: Floats = np.where(k < n, betaincinv(k + 1, remaining, 1 - alpha), 1.0)
     return limit
@@ -38,6 +38,8 @@ def epsilon_from_rates(*, fpr_upper: float, fnr_upper: float, delta: float = 0.0
 def epsilons_from_rates(fpr_upper: ArrayLike, fnr_upper: ArrayLike, delta: float = 0.0) -> Floats:
     """Returns `epsilon_from_rates` of arrays of rates."""
     small, large = np.minimum(fpr_upper, fnr_upper), np.maximum(fpr_upper, fnr_upper)
+    # Of (1 - delta - FPR) / FNR and (1 - delta - FNR) / FPR, the larger ratio is the one with the
+    # smaller rate in the denominator, wherever the rates refute anything.
     refutes = small + large < 1 - delta
     with np.errstate(divide="ignore"):
         ratio = np.where(refutes, 1 - delta - large, 1.0) / np.where(refutes, small, 1.0)
@@ -67,9 +69,9 @@ def epsilons_from_total(
 ) -> Floats:
     """Returns the largest epsilon that the share of wrong decisions refutes; 0 if it refutes none.
 
-    The best that (epsilon, delta)-DP allows is an error of (1 - delta) / (1 + e^eps), or to call
-    everybody a member, or nobody (the corners of the region of Kairouz et al. 2015). One limit at
-    95 % takes the place of two at 97.5 %: sharper where both rates matter alike, useless where
+    The smallest error that (epsilon, delta)-DP allows is (1 - delta) / (1 + e^eps), or that of
+    calling every example a member, or none (the corners of the region of Kairouz et al. 2015). One
+    limit at 95 % replaces two at 97.5 %: it is sharper if both rates matter equally, and useless if
     one of them is small.
 
     Args:
@@ -79,6 +81,7 @@ def epsilons_from_total(
     """
     error = np.asarray(error_upper, dtype=float)
     refutes = error < (1 - delta) * np.minimum(member_share, np.subtract(1, member_share))
+    # An error of (1 - delta) / 2 stands for "refutes nothing": its epsilon is 0.
     found: Floats = np.log((1 - delta) / np.where(refutes, error, (1 - delta) / 2) - 1)
     return found
 

@@ -1,4 +1,4 @@
-"""What an audit claims, and everything it rests on."""
+"""The result of an audit, with the counts and assumptions behind it."""
 
 import math
 from collections.abc import Sequence
@@ -53,9 +53,9 @@ class AuditResult:
         method: Name of the audit.
         confidence: Probability that the bound holds, over the training and the bits.
         delta: The delta at which epsilon is bounded.
-        threshold: Scores at or above it were called members; inf if nobody was.
-        counts: What was counted, on data other than those that chose the threshold.
-        assumes: What must be true of the data and the mechanism for the bound to hold.
+        threshold: Scores at or above it were called members; inf if none were.
+        counts: The counts on other data than those that chose the threshold.
+        assumes: The assumptions on data and mechanism under which the bound holds.
     """
 
     epsilon: float
@@ -93,6 +93,7 @@ def median_audit(results: Sequence[AuditResult]) -> AuditResult:
     return AuditResult(
         epsilon=middle.epsilon,
         method=f"{middle.method}, median of {len(ranked)}",
+        # Without rounding, 0.95 becomes 0.8999999999999999.
         confidence=round(1 - 2 * (1 - middle.confidence), 12),
         delta=middle.delta,
         threshold=middle.threshold,
@@ -102,7 +103,7 @@ def median_audit(results: Sequence[AuditResult]) -> AuditResult:
 
 
 def error_probability(confidence: float, delta: float, *, method: str) -> float:
-    """Returns 1 - confidence, having checked the two numbers that every audit is given.
+    """Checks the two arguments that all audits share, and returns 1 - confidence.
 
     Raises:
         UserError: The confidence is not in (0.5, 1), or delta not in [0, 1).

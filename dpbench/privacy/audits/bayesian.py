@@ -1,22 +1,20 @@
 """The Bayesian audit: the posterior probability that the error rates allow an epsilon."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import betainc, betaincinv, betaln
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.audit_result import AuditResult, Errors, error_probability
 from dpbench.privacy.audits.clopper_pearson import ASSUMES, conversions
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
 
-Floats = NDArray[np.float64]
-
 METHOD = "Bayesian (credible)"
 
 _LARGEST_EPSILON = 60.0
-# Where a Beta distribution lies: between these quantiles is all but 2e-14 of it, cut where it
-# bends. The lower half is mirrored, for the upper quantiles must not round to 1.
+# These quantiles cut a Beta distribution where its density bends; 2e-14 of the mass is outside. The
+# upper half comes from the mirrored distribution, since quantiles such as 1 - 1e-14 lose digits.
 _QUANTILES = np.array([1e-14, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.04, 0.12, 0.27, 0.5])
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
@@ -110,6 +108,7 @@ def posterior_mass(
         + (2 * fnr[1] - 1) * np.log(np.cos(angle))
         - betaln(*fnr)
     )
+    # The mass of FPR above 1 - y is that of the mirrored Beta below y: 1 - y would lose its digits.
     below = betainc(*fpr, _least_fpr(x, epsilon, delta))
     beyond = betainc(*fpr[::-1], _least_fpr(1 - x, epsilon, delta)) if two_sided else 0.0
     allowed = 1 - below - beyond
@@ -129,7 +128,8 @@ def _panels(
     """Returns increasing angles between which the integrand is smooth and of one scale."""
     growth, room = np.exp(epsilon), 1 - delta
     levels = _spread(fpr)
-    # Where the lower edge of the region passes these FPR, and where it has its corner and ends.
+    # The FNRs at which the lower edge of the region passes the quantiles of the FPR. Between them
+    # the inner integral is smooth; the corner and the ends of the edge are cuts as well.
     edge = np.concatenate([(room - levels) / growth, room - growth * levels])
     mirrored = 1 - np.concatenate([(room - 1 + levels) / growth, room - growth * (1 - levels)])
     corner = room / (1 + growth)

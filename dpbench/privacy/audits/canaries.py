@@ -1,4 +1,4 @@
-"""The canaries of one training, whatever ties them together."""
+"""The canaries of one training, which may depend on each other in any way."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,21 +7,22 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
 from dpbench.privacy.audits.audit_result import Guessed
 from dpbench.privacy.audits.coins import require_fair
-from dpbench.privacy.audits.trials import Bools, Floats, Trials, scores_and_bits
+from dpbench.privacy.audits.trials import Trials, scores_and_bits
 from dpbench.seeds import rng_for
 
 FAIR = "bits were independent fair coins, and no score used a bit of these canaries"
 
-# A share of members this many deviations from one half has probability 2e-9 with fair coins.
+# Fair coins give a share of members this many deviations from one half with probability 2e-9.
 _DEVIATIONS = 6.0
 _SHARES = (0.01, 0.05, 0.25)
 
 
 class Guesses(NamedTuple):
-    """How many canaries to guess, fixed before looking at which bits they have.
+    """How many canaries to guess; must be fixed without looking at their bits.
 
     Attributes:
         top: How many with the highest scores are called members.
@@ -41,7 +42,7 @@ class OneRun:
     Attributes:
         scores: `(m,)` higher means more likely a member; infinities are allowed.
         members: `(m,)` the bits.
-        origin: What the canaries are, in words.
+        origin: Where the canaries come from, in words.
     """
 
     scores: Floats
@@ -63,7 +64,7 @@ class OneRun:
             members: `(m,)` bits, each drawn by an independent fair coin before the training.
 
         Raises:
-            UserError: The arrays are no scores and bits, or the bits are no fair coins.
+            UserError: The arrays are not scores and bits, or the bits are not fair coins.
         """
         return cls._make(*scores_and_bits(scores, members, dimensions=1), "canaries of one model")
 
@@ -79,8 +80,9 @@ class OneRun:
             model: Row of the model.
 
         Raises:
-            UserError: The arrays are no scores and bits, there is no such model, or the bits are no
-                independent fair coins: balanced ones let those of the shadows betray this model's.
+            UserError: The arrays are not scores and bits, there is no such model, or the bits are
+                not independent fair coins: if they are balanced, the shadows' bits reveal this
+                model's.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
         if not 0 <= model < values.shape[0]:
@@ -90,10 +92,11 @@ class OneRun:
 
     @classmethod
     def of_each_model(cls, scores: ArrayLike, members: ArrayLike) -> list[Self]:
-        """Returns `of_model` of each model, having looked at the table of bits once.
+        """Returns `of_model` of each model; checks the table of bits only once.
 
         Raises:
-            UserError: The arrays are no scores and bits, or the bits are no independent fair coins.
+            UserError: The arrays are not scores and bits, or the bits are not independent fair
+                coins.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
         require_fair(bits)
@@ -119,7 +122,7 @@ class OneRun:
             members: `(M, n)` bits, independent fair coins.
 
         Raises:
-            UserError: The arrays are no scores and bits, or the bits are no fair coins.
+            UserError: The arrays are not scores and bits, or the bits are not fair coins.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
         require_fair(bits)
@@ -130,12 +133,13 @@ class OneRun:
         """Returns independent trials with fair bits as the canaries of one mechanism (`pooled`).
 
         Raises:
-            UserError: The bits are no fair coins.
+            UserError: The bits are not fair coins.
         """
         return cls._make(trials.scores, trials.members, trials.origin)
 
     @classmethod
     def _make(cls, scores: Floats, members: Bools, origin: str) -> Self:
+        # With fair coins, 2 count - m has a standard deviation of sqrt(m).
         count = int(np.count_nonzero(members))
         if abs(2 * count - members.size) > _DEVIATIONS * math.sqrt(members.size):
             raise UserError(
@@ -150,7 +154,7 @@ class OneRun:
     def guess(self, guesses: Sequence[Guesses], seed: int) -> list[tuple[float, Guessed]]:
         """Returns the threshold for members, and how many guesses are right, for each choice.
 
-        Equal scores are ordered at random, for their order in the array may betray the bits.
+        Equal scores are ordered at random, because their order in the array may reveal the bits.
         """
         shuffled = rng_for(seed, "audit ties").permutation(self.scores.size)
         order = shuffled[np.argsort(self.scores[shuffled], kind="stable")]
@@ -161,6 +165,7 @@ class OneRun:
         for top, bottom in guesses:
             if top < 0 or bottom < 0 or not 0 < top + bottom <= size:
                 raise UserError(f"guesses {top} + {bottom}", allowed=f"1 to {size} in all")
+            # Right guesses are the members at the top and the non-members at the bottom.
             correct = members - members_below[size - top] + bottom - members_below[bottom]
             threshold = float(self.scores[order[size - top]]) if top else math.inf
             found.append((threshold, Guessed(size, top + bottom, int(correct))))
@@ -173,8 +178,8 @@ def default_guesses(
     """Returns the numbers of guesses that are tried unless told otherwise: one to seven.
 
     All canaries; and 1 %, 5 % and 25 % of them, either all from the top or half from each end. They
-    share the error probability, so those that could prove nothing even if every guess were right
-    are left out: few guesses always, and all but many if delta is not small against 1 / canaries.
+    share the error probability, so those that prove nothing even if every guess is right are left
+    out: very few guesses always, and all but many if delta is not small against 1 / canaries.
 
     Args:
         canaries: How many there are.
@@ -186,6 +191,7 @@ def default_guesses(
     for share in _SHARES:
         count = max(1, round(share * canaries))
         chosen |= {Guesses(count, 0), Guesses(count - count // 2, count // 2)}
+    # Each number that is left out raises the share of the others, so the check is repeated.
     kept = sorted(chosen)
     while kept:
         able = [guesses for guesses in kept if proves(sum(guesses), alpha / len(kept))]

@@ -1,8 +1,8 @@
 """The audit that assumes least: exact binomial limits on the error rates of independent trials."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.audit import (
     clopper_pearson_upper,
     epsilons_from_rates,
@@ -11,8 +11,6 @@ from dpbench.privacy.audits.audit import (
 from dpbench.privacy.audits.audit_result import AuditResult, Errors, error_probability
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
-
-Floats = NDArray[np.float64]
 
 METHOD = "Clopper-Pearson"
 ASSUMES = "independent trials: each (score, bit) pair from its own training"
@@ -67,6 +65,7 @@ def conversions(delta: float) -> tuple[Conversion, Conversion]:
     def by_total(errors: Errors, alpha: float) -> Floats:
         return epsilons_from_total(*total_limit(errors, alpha), delta)
 
+    # The order counts: a threshold fixed beforehand (`Explicit`) uses the first.
     return (
         Conversion(lambda errors, alpha: float(by_rates(errors, alpha)), by_rates, True),
         Conversion(lambda errors, alpha: float(by_total(errors, alpha)), by_total, False),

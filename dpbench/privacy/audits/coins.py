@@ -1,11 +1,11 @@
-"""Whether a table of membership bits can be what independent coins give.
+"""Tests whether a table of membership bits can come from independent coins.
 
-Lower bounds on epsilon rest on the bits: those of other models must say nothing about one model's.
-They do if somebody balanced them, each example in exactly half of the models, say: whoever is in
-few of the others is in this one. Scores that know no model then prove any epsilon.
+Lower bounds on epsilon need bits of other models that reveal nothing about one model's. Balanced
+bits do reveal it: if each example is in exactly half of the models, an example that is in few of
+the others is in this one. Scores that use no model then prove any epsilon.
 
-Every test here is exact or errs towards silence: fair coins fail one of them with a probability of
-less than 1e-6, whatever the shape of the table.
+Every test is exact or conservative: fair coins fail one of them with a probability of less than
+1e-6, whatever the shape of the table.
 """
 
 import math
@@ -15,20 +15,19 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import bdtr, gammaln
 
+from dpbench.arrays import Bools
 from dpbench.errors import UserError
-
-Bools = NDArray[np.bool_]
 
 # Error probability of each of the eight tests.
 LEVEL = 1e-7
-# Columns are compared with each other in blocks of so many.
+# Columns are compared in blocks, so that the products of all pairs need not fit into memory.
 _BLOCK = 1024
-# A table with more columns than this has too many pairs of them to look at each.
+# Tables with more columns have too many pairs to compare; they are not tested for similarity.
 _MOST_COLUMNS = 8192
 
 
 def require_unbalanced(members: Bools) -> None:
-    """Refuses bits `(M, n)` whose examples are in too nearly the same number of models.
+    """Refuses bits `(M, n)` if the examples are in nearly the same number of models.
 
     Independent bits pass, fair or not, if all models draw an example with one probability.
 
@@ -39,7 +38,7 @@ def require_unbalanced(members: Bools) -> None:
 
 
 def require_fair(members: Bools) -> None:
-    """Refuses bits `(M, n)` that independent fair coins do not give.
+    """Refuses bits `(M, n)` that do not come from independent fair coins.
 
     Raises:
         UserError: Counts of the examples or models spread too little or too much, or two of them
@@ -86,10 +85,11 @@ def _too_uneven(bits: Bools, column: str, rows: str) -> str:
 
 
 def _too_similar(bits: Bools, column: str, rows: str) -> str:
-    """Returns which two columns are too much alike, or opposed: LEVEL for each of the two."""
+    """Returns which two columns agree too much or too little, each tested at LEVEL."""
     coins, columns = bits.shape
     if not 2 <= columns <= _MOST_COLUMNS:
         return ""
+    # The union bound over all pairs. Agreements are Binomial(coins, 1/2), whose tails are equal.
     pairs, shared = columns * (columns - 1) / 2, _agreements(bits)
     for agree in shared:
         if pairs * bdtr(min(agree, coins - agree), coins, 0.5) < LEVEL:
@@ -98,14 +98,14 @@ def _too_similar(bits: Bools, column: str, rows: str) -> str:
 
 
 def _spread_log_p(counts: NDArray[np.int64], coins: int, *, sign: int) -> float:
-    """Returns an upper bound on the log-probability that fair coins spread no less, or no more.
+    """Returns an upper bound on the log-probability that fair coins spread as much, or as little.
 
     The statistic is the sum of (2 count - coins)^2, whose terms are independent; the bound is
     Chernoff's, exact where all counts are half of the coins.
 
     Args:
-        counts: How many of its coins each line shows, shape `(lines,)`.
-        coins: Of each line.
+        counts: Heads of each line, shape `(lines,)`.
+        coins: Coins of each line.
         sign: -1 for a spread of at most the given one, 1 for at least that.
     """
     heads = np.arange(coins + 1)
@@ -128,6 +128,8 @@ def _spread_log_p(counts: NDArray[np.int64], coins: int, *, sign: int) -> float:
 def _agreements(bits: Bools) -> tuple[int, int]:
     """Returns the fewest and the most bits that any two columns share."""
     coins, columns = bits.shape
+    # A product of signs is agreements minus disagreements. Single precision is exact: all terms of
+    # these sums are +-1.
     signs = np.where(bits, np.float32(1), np.float32(-1))
     least, most = coins, -coins
     for start in range(0, columns - 1, _BLOCK):

@@ -1,8 +1,8 @@
 """The audit of a Gaussian mechanism: errors bound its mu, and mu its epsilon at any delta."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 from dpbench.privacy.accounting.gaussian import epsilon_gaussian
 from dpbench.privacy.audits.audit import mus_from_rates, mus_from_total
@@ -11,12 +11,11 @@ from dpbench.privacy.audits.clopper_pearson import ASSUMES, rate_limits, total_l
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
 
-Floats = NDArray[np.float64]
-
 METHOD = "Gaussian DP"
 GAUSSIAN = "a Gaussian mechanism without subsampling (full batches)"
 
-# Measured with mu = 1 and 2,000 trials: enough that luck at the ends of the curve no longer wins.
+# Measured with mu = 1 and 2,000 trials: enough that luck at the ends of the curve no longer chooses
+# the threshold.
 _CAUTION = 10.0
 _CHOICE = Split(fraction=0.2)
 
@@ -63,9 +62,9 @@ def audit_gaussian(
 def conversions() -> tuple[Conversion, Conversion]:
     """Returns the conversions to mu: from limits of the two rates, and of the total error.
 
-    Near its optimum the bound hardly depends on the threshold, so that the best of many promises is
-    mostly luck. Hence the total error promises something only where the two rates are most alike,
-    which is where a Gaussian's error is least, and the rates promise less than they could.
+    Near its optimum the bound hardly depends on the threshold, so the best of many promises is
+    mostly luck. Therefore the total error promises something only at the threshold with the most
+    equal rates, where a Gaussian's error is least, and the rates promise less than they could.
     """
 
     def by_rates(errors: Errors, alpha: float) -> Floats:
@@ -89,6 +88,7 @@ def conversions() -> tuple[Conversion, Conversion]:
         promised[vertex] = by_total(alike, alpha)
         return promised
 
+    # The order counts: a threshold fixed beforehand (`Explicit`) uses the first.
     return (
         Conversion(lambda errors, alpha: float(by_rates(errors, alpha)), cautious, True),
         Conversion(lambda errors, alpha: float(by_total(errors, alpha)), at_equal_rates, False),

@@ -1,15 +1,13 @@
-"""A cheap, approximate audit: the log ratio of the two rates is taken as normal."""
+"""A cheap, approximate audit that treats the log ratio of the two rates as normal."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from dpbench.arrays import Floats
 from dpbench.privacy.audits.audit_result import AuditResult, Errors, error_probability
 from dpbench.privacy.audits.clopper_pearson import ASSUMES
 from dpbench.privacy.audits.thresholds import Conversion, Split, ThresholdChoice
 from dpbench.privacy.audits.trials import Trials, require_trials
-
-Floats = NDArray[np.float64]
 
 METHOD = "Katz-log (approximate)"
 
@@ -75,6 +73,8 @@ def _log_ratio_lower(
     success, rate = 1 - failures[0] / trials, np.maximum(0.5, errors[0]) / chances
     positive = (success > delta) & (failures[1] > 0) & (errors[1] > 0)
     excess = np.where(positive, success - delta, 1.0)
+    # Delta method: for a rate p of n trials, log(p - delta) has the variance
+    # p (1 - p) / n / (p - delta)^2, which is (1 - p) / (n p) without delta.
     variance = success * (1 - success) / trials / excess**2 + np.maximum(0, 1 - rate) / (
         chances * rate
     )

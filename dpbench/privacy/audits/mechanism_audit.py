@@ -35,7 +35,9 @@ def epsilon_of_sampled_gaussian(
     """
     if sampling_rate == 1:
         return epsilon_gaussian(delta, mu_from_rates(fpr_upper=fpr_upper, fnr_upper=fnr_upper))
+    # A larger FPR refutes less, so raising it to the least that calibration resolves is safe.
     tpr, fpr = 1 - fnr_upper, max(fpr_upper, MIN_FPR)
+    # Less than calibration resolves: claim nothing.
     if mu_from_rates(fpr_upper=fpr, fnr_upper=fnr_upper) < MIN_MU:
         return 0.0
     noiseless = noiseless_tpr(fpr, sampling_rate=sampling_rate, steps=steps, direction="remove")

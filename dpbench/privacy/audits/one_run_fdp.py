@@ -39,7 +39,7 @@ def audit_one_run_gaussian(
         seed: Orders equal scores.
 
     Raises:
-        TypeError: The run is no `OneRun`.
+        TypeError: The run is not a `OneRun`.
         UserError: Confidence, delta or a number of guesses is out of range.
     """
     alpha = error_probability(confidence, delta, method=METHOD)
@@ -101,10 +101,15 @@ def refutes_curve(
     whole = guesses / canaries
     for fewer in range(correct - 1, -1, -1):
         needed = least_fpr(min(right, 1.0))
+        # Here p_fewer = 0 satisfies the curve, and so does 0 for every smaller count, where nothing
+        # changes any more: the probabilities found so far are enough.
         if needed <= wrong:
             return False
+        # A probability p of `fewer` right guesses adds p (r - fewer) / m to `wrong`, which makes it
+        # what is needed, and p fewer / m to `right`.
         right += fewer / (guesses - fewer) * (needed - wrong)
         wrong = needed
+        # right + wrong is r / m times the sum of all p_j.
         if right + wrong > whole:
             return True
     return False
@@ -116,7 +121,7 @@ def _refutes_gaussian(mu: float, counts: Guessed, alpha: float) -> bool:
 
 @functools.lru_cache(maxsize=128)
 def _chosen(canaries: int, alpha: float) -> tuple[Guesses, ...]:
-    """Returns numbers of guesses of which each, if all are right, refutes mu = 1/2."""
+    """Returns numbers of guesses that each refute mu = 1/2 if all guesses are right."""
 
     def proves(guesses: int, level: float) -> bool:
         return _refutes_gaussian(0.5, Guessed(canaries, guesses, guesses), level)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
 from dpbench.npz import Npz, Unreadable, open_npz
-from dpbench.privacy.audits.trials import Bools, Floats
 
 _EXAMPLE = "numpy.savez('scores.npz', scores=scores, members=members, delta=1e-5)"
 
@@ -32,7 +32,7 @@ class ScoreFile:
         """Reads `scores`, `members` and, if it is there, `delta` (0 otherwise). Never unpickles.
 
         Raises:
-            UserError: The file is no npz archive, or an array is missing or not what it should be.
+            UserError: The file is not an npz archive, or an array is missing or invalid.
         """
         arrays = _load(path)
         scores, members = _scores(path, arrays["scores"]), arrays["members"]
@@ -104,6 +104,7 @@ def _scores(path: Path, array: NDArray[np.generic]) -> Floats:
 
 
 def _bits(path: Path, array: NDArray[np.generic]) -> Bools:
+    # Checked before the conversion, which would make a member of any number but 0.
     odd = np.unique(array[~np.isin(array, (0, 1))])
     if odd.size:
         raise UserError(

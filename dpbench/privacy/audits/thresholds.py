@@ -1,8 +1,9 @@
-"""How an audit may choose its threshold and keep its error probability.
+"""Ways to choose an audit's threshold that keep its error probability.
 
-The largest of many bounds, each made at its own threshold on the same trials, is no confidence
-bound: it takes the luckiest threshold. Here it is fixed beforehand (`Explicit`), chosen on trials
-that are then set aside (`Split`), or one of few whose number is paid for (`Bonferroni`).
+The largest of many bounds, each computed at its own threshold on the same trials, is not a
+confidence bound: it takes the luckiest threshold. Here the threshold is fixed beforehand
+(`Explicit`), chosen on trials that are then set aside (`Split`), or one of a few among which the
+error probability is divided (`Bonferroni`).
 """
 
 from abc import ABC, abstractmethod
@@ -11,23 +12,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 from dpbench.privacy.audits.audit_result import Errors
 from dpbench.privacy.audits.trials import Trials
 from dpbench.seeds import rng_for
-
-Floats = NDArray[np.float64]
 
 
 class Conversion(NamedTuple):
     """One way to turn errors into a bound.
 
     Attributes:
-        bound: The bound, from errors and the probability with which it may be wrong.
-        promise: A cheap stand-in for `bound` on arrays of errors: where it is largest on the trials
-            that choose, the threshold is put.
+        bound: Returns the bound from errors and the probability with which it may be wrong.
+        promise: A cheap stand-in for `bound` on arrays of errors. The threshold is the one at which
+            it is largest on the trials that choose.
         by_rank: Whether the threshold may be the score of a member or non-member of a given rank.
             That needs a separate limit for each of the two rates (see `Bonferroni`).
     """
@@ -38,7 +37,7 @@ class Conversion(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The bound that a choice of threshold led to."""
+    """The bound at the chosen threshold."""
 
     value: float
     threshold: float
@@ -78,7 +77,7 @@ class Split(ThresholdChoice):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses a fraction that leaves nothing to one side.
+        """Validates the fraction: both parts need trials.
 
         Raises:
             UserError: The fraction is not in (0, 1).
@@ -120,7 +119,7 @@ class Bonferroni(ThresholdChoice):
     rates: tuple[float, ...] = (0.3, 0.05, 0.005)
 
     def __post_init__(self) -> None:
-        """Refuses rates that are none.
+        """Validates the rates.
 
         Raises:
             UserError: There is no rate, or one is not in (0, 1).
@@ -132,6 +131,7 @@ class Bonferroni(ThresholdChoice):
         """Returns the largest of the bounds."""
         usable = [conversion for conversion in conversions if conversion.by_rank]
         thresholds = self._thresholds(trials)
+        # Each rate gives two thresholds.
         share = alpha / (2 * len(self.rates) * len(usable))
         found = [Found(0.0, np.inf, trials.errors_at(np.inf))]
         for threshold in thresholds:
@@ -147,7 +147,7 @@ class Bonferroni(ThresholdChoice):
             if outside.size:
                 thresholds.append(float(outside[int(rate * outside.size)]))
             if inside.size:
-                # Members up to and including this rank are missed.
+                # Just above the score, so that members up to and including this rank are missed.
                 missed = inside[int(rate * inside.size)]
                 thresholds.append(float(np.nextafter(missed, np.inf)))
         return thresholds

@@ -1,23 +1,21 @@
-"""Independent trials: (score, bit) pairs of which each comes from its own training."""
+"""Independent trials: (score, bit) pairs, each from a training of its own."""
 
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
 from dpbench.privacy.audits.audit_result import Errors
 from dpbench.privacy.audits.coins import require_unbalanced
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 class Trials:
     """k independent (score, bit) pairs, each from a model of its own.
 
-    The examples of one model share its training, so their errors are no independent trials: one
-    lucky model moves all of them. An object of this class exists only if somebody said where the
+    The examples of one model share its training, so their errors are not independent trials: one
+    lucky model moves all of them. Objects are made only by constructors that state where the
     independence comes from: `of_example`, `one_per_model` or `independent`.
 
     In all of them, no score may be computed with the bit of another trial. Leave-one-out shadows do
@@ -52,8 +50,8 @@ class Trials:
             example: Column of the example.
 
         Raises:
-            UserError: The arrays are no scores and bits, there is no such example, or the bits were
-                balanced between the models.
+            UserError: The arrays are not scores and bits, there is no such example, or the bits
+                were balanced between the models.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
         if not 0 <= example < values.shape[1]:
@@ -77,7 +75,7 @@ class Trials:
             rng: Draws the examples.
 
         Raises:
-            UserError: The arrays are no scores and bits, or the bits were balanced between the
+            UserError: The arrays are not scores and bits, or the bits were balanced between the
                 models.
         """
         values, bits = scores_and_bits(scores, members, dimensions=2)
@@ -100,7 +98,7 @@ class Trials:
             members: `(k,)` bits; they need not be fair coins.
 
         Raises:
-            UserError: The arrays are no scores and bits.
+            UserError: The arrays are not scores and bits.
         """
         return cls._make(*scores_and_bits(scores, members, dimensions=1), "asserted independence")
 
@@ -112,6 +110,7 @@ class Trials:
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[Self, Self]:
         """Returns a random part with this fraction of the members and non-members, and the rest."""
+        # Each kind by itself: a part without members, or without non-members, would prove nothing.
         chosen = np.zeros(self.members.size, dtype=np.bool_)
         for indices in (np.flatnonzero(self.members), np.flatnonzero(~self.members)):
             chosen[rng.permutation(indices)[: round(fraction * indices.size)]] = True
@@ -164,8 +163,8 @@ def scores_and_bits(scores: Any, members: Any, *, dimensions: int) -> tuple[Floa
     """Returns checked arrays of scores and bits.
 
     Raises:
-        UserError: Shapes differ or have another number of dimensions, there is nothing, a score is
-            NaN, or a bit is neither 0 nor 1.
+        UserError: The shapes differ or have another number of dimensions, the arrays are empty, a
+            score is NaN, or a bit is neither 0 nor 1.
     """
     values, bits = np.asarray(scores), np.asarray(members)
     shape = "(k,)" if dimensions == 1 else "(M, n)"

@@ -1,1 +1,1 @@
-"""Bounds: what a guarantee allows an attack in a game."""
+"""Bounds on attacks that follow from a guarantee in a game."""

@@ -1,26 +1,25 @@
-"""What theory allows an attack: named upper bounds, as pure functions.
+"""Named upper bounds on attacks, as pure functions.
 
 They hold in a membership-inference game if the guarantee is stated under the game's adjacency:
 add/remove where each example is a member or not independently of the others (the game of this
 benchmark, and the canary game), replace-one where the number of members is fixed. The functions
-cannot know the game; `dpbench.privacy.limit` does, and refuses what does not hold. None
-needs the attack to be known; each may be reached by a worst case attack on a worst case example, or
-not at all. Scalars give scalars, arrays broadcast. Everything is capped at 1; epsilon = inf and
-mu = inf give 1.
+do not know the game; `dpbench.privacy.limit` does, and refuses bounds that do not hold. They hold
+for every attack. Some are attained by a worst-case attack on a worst-case example, others never.
+Scalars give scalars, arrays broadcast. Every bound is capped at 1; epsilon = inf and mu = inf give
+1.
 
 Raises:
     UserError: An argument is out of range, such as a negative epsilon or a prior of 0.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, ndtr, ndtri
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting.ranges import in_range
 
-Floats = NDArray[np.float64]
-
-# Far beyond every cap, and still finite after exp().
+# At such an epsilon every bound is capped, and e^epsilon is still a finite double.
 _LARGE = 700.0
 
 
@@ -44,6 +43,8 @@ def advantage_epsilon(epsilon: ArrayLike, delta: ArrayLike = 0.0) -> Floats:
 
     The tightest bound that a single (epsilon, delta) gives; at most B2 and B3.
     """
+    # tanh(eps / 2) is (e^eps - 1) / (e^eps + 1), also at small eps, where e^eps - 1 cancels. And
+    # 1 - tanh(eps / 2) is 2 / (e^eps + 1).
     pure = np.tanh(_finite(epsilon) / 2)
     return _capped(pure + in_range("delta", delta) * (1 - pure))
 
@@ -58,6 +59,7 @@ def tpr_epsilon(fpr: ArrayLike, epsilon: ArrayLike, delta: ArrayLike = 0.0) -> F
     rate, slack = in_range("fpr", fpr), in_range("delta", delta)
     growth = np.exp(_finite(epsilon))
     bound = np.minimum(growth * rate + slack, 1 - (1 - slack - rate) / growth)
+    # At FPR 0 the first line is delta for every finite epsilon, but without privacy TPR may be 1.
     return _capped(np.where(np.isinf(epsilon), 1.0, bound))
 
 
@@ -68,6 +70,7 @@ def tpr_gaussian(fpr: ArrayLike, mu: ArrayLike) -> Floats:
     central-limit mu of subsampled training is not.
     """
     distance = in_range("mu", mu)
+    # At FPR 0, Phi^-1(FPR) + mu would be -inf + inf.
     certain = np.isinf(distance)
     bound = ndtr(ndtri(in_range("fpr", fpr)) + np.where(certain, 0.0, distance))
     return _capped(np.where(certain, 1.0, bound))
@@ -84,7 +87,9 @@ def auc_gaussian(mu: ArrayLike) -> Floats:
 
 
 def accuracy_prior(epsilon: ArrayLike, delta: ArrayLike = 0.0, prior: ArrayLike = 0.5) -> Floats:
-    """B9: accuracy at any prior of membership; no privacy forbids to guess the more likely bit."""
+    """B9: accuracy at any prior; guessing the more likely bit is possible under any privacy."""
+    # Accuracy is linear in (FPR, TPR), so it is largest at a vertex of B5's region: (0, delta),
+    # (1 - delta, 1), or the corner between them, whose accuracy is TPR = 1 - FPR at every prior.
     odds, slack = in_range("prior", prior), in_range("delta", delta)
     trivial = np.maximum(odds + (1 - odds) * slack, 1 - odds + odds * slack)
     return _capped(np.maximum(accuracy_epsilon(epsilon, delta), trivial))
@@ -96,7 +101,7 @@ def accuracy_gaussian(mu: ArrayLike, prior: ArrayLike = 0.5) -> Floats:
     prior Phi(mu/2 - t/mu) + (1 - prior) Phi(mu/2 + t/mu) with t = log((1 - prior) / prior).
     """
     share = in_range("prior", prior)
-    # At mu = 0 the cut is infinite, or 0 at even odds: the trivial guess either way.
+    # At mu = 0 the cut is infinite (0 at even odds), and the test guesses the more likely bit.
     distance = np.maximum(in_range("mu", mu), 1e-300)
     cut = -logit(share) / distance
     return _capped(share * ndtr(distance / 2 - cut) + (1 - share) * ndtr(distance / 2 + cut))
@@ -161,6 +166,8 @@ def advantage_at_fpr(fpr: ArrayLike, epsilon: ArrayLike, delta: ArrayLike = 0.0)
 def auc_epsilon(epsilon: ArrayLike, delta: ArrayLike = 0.0) -> Floats:
     """B13: area under the ROC curve <= area under B5: a jump of delta and two segments."""
     slack = in_range("delta", delta)
+    # The corner has FPR (1 - delta) / (1 + e^eps) and TPR one minus that. Behind it, TPR rises
+    # to TPR 1 at FPR 1 - delta.
     corner = (1 - slack) * (1 - np.tanh(_finite(epsilon) / 2)) / 2
     rising = corner * (slack + 1 - corner) / 2
     falling = (1 - slack - corner) * (2 - corner) / 2

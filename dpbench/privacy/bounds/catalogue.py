@@ -30,17 +30,17 @@ Premise = Literal["pure epsilon", "epsilon and delta", "exact mu", "trade-off cu
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """One named bound. What it needs is what its function takes.
+    """One named bound. The arguments of its function are its premises.
 
     Attributes:
         number: B1 to B13.
-        quantity: What cannot exceed it.
-        formula: In one line, for reading.
-        function: Takes, by name, what it needs of `epsilon`, `delta`, `mu`, `curve`, `prior`,
+        quantity: The quantity that it limits.
+        formula: One line for readers.
+        function: Computes it; its arguments are among `epsilon`, `delta`, `mu`, `curve`, `prior`,
             `odds` and `fpr`.
         tight: Whether some mechanism that meets the premise attains it.
-        source: Where it is from.
-        instead: Name of the bound to use where the premise is not met; empty if it always is.
+        source: The paper, or the bound from which it is derived.
+        instead: Name of the bound to use if the premise is not met; empty if it always is.
     """
 
     number: str
@@ -58,12 +58,12 @@ class Bound:
 
     @functools.cached_property
     def arguments(self) -> tuple[str, ...]:
-        """The names of what its function takes."""
+        """The names of the function's arguments."""
         return tuple(inspect.signature(self.function).parameters)
 
     @property
     def premise(self) -> Premise:
-        """What must be known of the mechanism."""
+        """The property of the mechanism that must be known."""
         if "curve" in self.arguments:
             return "trade-off curve"
         if "mu" in self.arguments:
@@ -72,7 +72,7 @@ class Bound:
 
     @property
     def even_prior(self) -> bool:
-        """Whether it is stated for a prior of 1/2 only: an accuracy that takes no prior."""
+        """Whether it is an accuracy that holds for a prior of 1/2 only."""
         return self.quantity == "accuracy" and "prior" not in self.arguments
 
 
@@ -284,12 +284,13 @@ def find_bound(name: str) -> Bound:
     """Returns the bound of that name.
 
     Raises:
-        UserError: There is none.
+        UserError: No bound has that name.
     """
     for bound in BOUNDS:
         if bound.name == name:
             return bound
     names = [bound.name for bound in BOUNDS]
+    # Users type numbers, too; one number may belong to several bounds.
     numbered = [bound.name for bound in BOUNDS if bound.number == name.upper()]
     raise UserError(
         f"bound: unknown name '{name}'",

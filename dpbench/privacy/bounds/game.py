@@ -1,4 +1,4 @@
-"""Membership-inference games: what the attacker must tell apart, and when a guarantee bounds it.
+"""Membership-inference games: which training sets an attacker must distinguish.
 
 A bound is a statement about one game. Games differ in which training sets are compared, and a
 guarantee says something about them only if it is stated under the matching adjacency.
@@ -30,10 +30,12 @@ GAMES: dict[str, Comparison] = {
     "fixed_size": Comparison(
         "a uniformly random subset of the pool, of a size fixed beforehand", "replace_one"
     ),
+    # A fresh draw in the place of the challenged member gives the same distribution of sets.
     "yeom": Comparison(
         "independent draws from one distribution; the challenge is a member or a fresh draw",
         "replace_one",
     ),
+    # Here an attack may distinguish the two kinds without looking at the model.
     "shifted": Comparison("members and non-members come from different sources", None),
 }
 
@@ -54,10 +56,10 @@ class Game:
     copies: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses what is no game.
+        """Validates the fields.
 
         Raises:
-            UserError: The kind is unknown, the prior is not a probability, or there is no copy.
+            UserError: The kind is unknown, the prior is not between 0 and 1, or there is no copy.
         """
         if self.kind not in GAMES:
             raise UserError(
@@ -71,7 +73,7 @@ class Game:
 
     @property
     def adjacency(self) -> Adjacency | None:
-        """The adjacency under which a guarantee bounds this game, or None if none does."""
+        """The adjacency under which a guarantee bounds this game, or None."""
         return GAMES[self.kind].adjacency
 
     @property

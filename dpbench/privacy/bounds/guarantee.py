@@ -1,4 +1,4 @@
-"""What a mechanism promises: a pair (epsilon, delta), and what else is known of it."""
+"""The guarantee of a mechanism: a pair (epsilon, delta), and mu and its curve if known."""
 
 import functools
 import math
@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.privacy.accounting import mechanism
 from dpbench.privacy.accounting.adjacency import Adjacency, replace_one_mu, require_adjacency
 from dpbench.privacy.accounting.gaussian import epsilon_gaussian
 from dpbench.privacy.accounting.ranges import in_range
-from dpbench.privacy.bounds.bounds import Floats, tpr_gaussian
+from dpbench.privacy.bounds.bounds import tpr_gaussian
 from dpbench.privacy.bounds.curve import Curve
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-# Far beyond every cap, and still finite after exp().
+# Such a growth takes any delta above 1e-304 to its cap of 1, and is still a finite double.
 _LARGE = 700.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guarantee:
-    """What holds for every pair of adjacent data sets, in both directions.
+    """A guarantee for every pair of adjacent data sets, in both directions.
 
     Attributes:
-        epsilon: Of (epsilon, delta)-DP; inf is no promise.
+        epsilon: Of (epsilon, delta)-DP; inf guarantees nothing.
         delta: Of (epsilon, delta)-DP.
         adjacency: `add_remove` or `replace_one`: which data sets are adjacent.
         mu: Of mu-GDP, if it is exact. The central-limit mu of subsampled training is not: it can
@@ -42,7 +43,7 @@ class Guarantee:
     curve: Curve | None = None
 
     def __post_init__(self) -> None:
-        """Refuses impossible values.
+        """Validates the fields.
 
         Raises:
             UserError: A number is out of range, or the adjacency unknown.
@@ -57,7 +58,7 @@ class Guarantee:
     def of_event(
         cls, event: "DpEvent", *, delta: float, adjacency: Adjacency = "add_remove"
     ) -> "Guarantee":
-        """Returns all that is known of a mechanism; epsilon is the smallest at that delta."""
+        """Returns the guarantee of a mechanism, with the smallest epsilon at that delta."""
         in_range("delta", delta)
         mu = mechanism.gaussian_mu(event)
         if mu is not None and adjacency == "replace_one":
@@ -78,7 +79,7 @@ class Guarantee:
         return cls(epsilon=epsilon, delta=delta, adjacency=adjacency, mu=mu, curve=curve)
 
     def group(self, size: int) -> "Guarantee":
-        """Returns the promise for data sets that are `size` adjacent steps apart.
+        """Returns the guarantee for data sets that are `size` adjacent steps apart.
 
         (k epsilon, delta (e^(k epsilon) - 1) / (e^epsilon - 1)), k mu, and the curve applied k
         times: the TPR of one step is the FPR of the next.
@@ -94,7 +95,7 @@ class Guarantee:
         )
 
     def replace_one(self) -> "Guarantee":
-        """Returns what this promises under replace-one adjacency.
+        """Returns the guarantee that follows under replace-one adjacency.
 
         To replace a record is to remove one and to add one, hence a group of two:
         (2 epsilon, (1 + e^epsilon) delta) and 2 mu. For a known mechanism `of_event` with that
@@ -107,8 +108,11 @@ class Guarantee:
 
 
 def _group_delta(epsilon: float, delta: float, size: int) -> float:
+    # At epsilon 0 the fraction below is 0 / 0; its limit is the size.
     if epsilon == 0 or delta == 0:
         return min(1.0, size * delta)
+    # (e^(k eps) - 1) / (e^eps - 1) with e^((k - 1) eps) taken out: only that can overflow, and is
+    # capped.
     growth = math.exp(min((size - 1) * epsilon, _LARGE))
     return min(1.0, delta * growth * math.expm1(-size * epsilon) / math.expm1(-epsilon))
 

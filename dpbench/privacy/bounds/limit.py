@@ -1,14 +1,14 @@
-"""The value of a named bound for a guarantee in a game, refused where it is not a bound."""
+"""Evaluates a named bound for a guarantee in a game, and refuses it where it does not hold."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError
 from dpbench.privacy.accounting.adjacency import Adjacency
 from dpbench.privacy.accounting.ranges import in_range
-from dpbench.privacy.bounds.bounds import Floats
 from dpbench.privacy.bounds.catalogue import Bound, find_bound
 from dpbench.privacy.bounds.game import Game
 from dpbench.privacy.bounds.guarantee import Guarantee
@@ -25,9 +25,9 @@ def limit(name: str, guarantee: Guarantee, game: Game, *, fpr: ArrayLike | None 
     """Returns the value of a bound, if it is one for this guarantee in this game.
 
     Args:
-        name: Of the bound, see `dpbench.privacy.bounds.catalogue.BOUNDS`.
-        guarantee: Of the mechanism that is attacked, for data sets that differ in one record.
-        game: In which it is attacked; with several copies the guarantee is that of the group.
+        name: Name of the bound, see `dpbench.privacy.bounds.catalogue.BOUNDS`.
+        guarantee: Of the attacked mechanism, for data sets that differ in one record.
+        game: The game of the attack; with several copies, group privacy applies.
         fpr: False positive rates, for the quantities that depend on them.
 
     Returns:
@@ -77,6 +77,8 @@ def refusal(bound: Bound, guarantee: Guarantee, game: Game) -> Refusal | None:
         reason = f"it is stated for a prior of 1/2, and the prior is {game.prior:g}"
     else:
         return None
+    # The bound to use instead may be refused as well. The chain ends: its last bound needs nothing
+    # but epsilon and delta, at any prior.
     other = find_bound(bound.instead)
     further = refusal(other, guarantee, game)
     return Refusal(reason, further.instead if further else f"use {other.number} {other.name}")
