@@ -28,6 +28,7 @@ from dpbench.study.document import read_document, write_document
 from dpbench.study.plan import make_plan
 from dpbench.study.shipped import find_grid
 from dpbench.study.spec import read_grid
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.fit import logits
 
 MODELS, EPSILON = 8, 3.0
@@ -65,16 +66,10 @@ def accuracies(context: Context, defense: Composition) -> list[float]:
     for job in make_plan(one).jobs.values():
         if job.kind != "train":
             continue
-        arrays = job.run(one).arrays
+        arrays = job.run(one.results(job)).arrays
         assert arrays is not None
         weights = {name.split("/", 1)[1]: torch.from_numpy(row) for name, row in arrays.items()}
-        outputs = logits(
-            network.architecture,
-            weights,
-            inputs,
-            shape=network.shape,
-            n_classes=network.n_classes,
-        )
+        outputs = logits(Ensemble(network, weights), inputs)
         right = outputs.argmax(-1).numpy() == one.population.test_y
         found += np.asarray(right.mean(1)).tolist()
     return found

@@ -14,6 +14,7 @@ import torch
 
 from dpbench.models import MLP
 from dpbench.training import dense
+from dpbench.training.fit import DENSE
 from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Mechanism, Task, TrainingData
@@ -66,7 +67,7 @@ def task_of(mechanism: Mechanism | None) -> Task:
 
 def again(task: Task) -> tuple[float, float]:
     """Returns the seconds of all steps, and of making their batches alone, of one stack."""
-    width = dense.models_at_once(MLP(hidden=(128,)), task.shape, CLASSES, task.sampling.batch)
+    width = DENSE.models_at_once(task.network, task.sampling.batch)
 
     def batches() -> None:
         for _ in dense._Chunk(task, slice(0, width)).batches(STEPS):

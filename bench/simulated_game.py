@@ -18,7 +18,9 @@ from torch import Generator, nn
 
 from dpbench.attacks import Access, Attack, Oracle, View
 from dpbench.models.dense_layer import DenseArchitecture, DenseLayer
+from dpbench.models.network import Network
 from dpbench.seeds import rng_for
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.fit import fit, logits
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Mechanism, Task, TrainingData, Weights
@@ -179,14 +181,9 @@ class Outputs(NamedTuple):
 
 def observe(drawn: Draw, size: Size, weights: Weights) -> Outputs:
     """Asks all models about all points."""
+    models = Ensemble(Network(FromZero(), (size.features,), size.classes), weights)
     pool, test, public = (
-        logits(
-            FromZero(),
-            weights,
-            torch.from_numpy(inputs),
-            shape=(size.features,),
-            n_classes=size.classes,
-        ).numpy()
+        logits(models, torch.from_numpy(inputs)).numpy()
         for inputs in (drawn.pool_x, drawn.test_x, drawn.public_x)
     )
     matrix = weights["1.weight"].numpy().astype(np.float64)

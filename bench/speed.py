@@ -28,8 +28,10 @@ import torch
 from torch import nn
 
 from dpbench.models import MLP
+from dpbench.models.network import Network
 from dpbench.training import dense
 from dpbench.training.batches import poisson_batches, shuffled_batches
+from dpbench.training.fit import DENSE
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Mechanism, Task, TrainingData
 
@@ -65,7 +67,7 @@ def data(d: int, classes: int) -> TrainingData:
 def task(d: int, hidden: int, classes: int, batch: int, mechanism: Mechanism | None) -> Task:
     """One chunk of the dense engine: K models, K chosen by the engine."""
     architecture = MLP(hidden=(hidden,))
-    models = dense.models_at_once(architecture, (d,), classes, batch)
+    models = DENSE.models_at_once(Network(architecture, (d,), classes), batch)
     momentum = 0.9 if mechanism is None else 0.0
     recipe = Recipe(epochs=40, batch_size=batch, lr=0.01, momentum=momentum)
     sampling = recipe.sampling(POOL / 2)

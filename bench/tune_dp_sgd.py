@@ -24,7 +24,7 @@ import torch
 from dpbench import privacy
 from dpbench.data import PopulationSpec, load_population
 from dpbench.models import MLP
-from dpbench.training import dense
+from dpbench.training.fit import DENSE, predict
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Mechanism, Task, TrainingData
 
@@ -77,10 +77,8 @@ class Bench:
             models=tuple(range(MODELS)),
             checkpoints=(sampling.steps,),
         )
-        weights = dense.fit(task)[sampling.steps]
-        scores = dense.logits(
-            task.architecture, weights, self.inputs, shape=self.shape, n_classes=10
-        )
+        weights = DENSE.fit(task)[sampling.steps]
+        scores = predict(task, weights, self.inputs)
         right = scores.argmax(-1) == self.targets
         return float(right[~self.members].float().mean())
 

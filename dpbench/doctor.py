@@ -142,7 +142,7 @@ def _engines() -> Finding:
     import torch
 
     from dpbench.models import MLP
-    from dpbench.training import autograd, dense
+    from dpbench.training.fit import AUTOGRAD, DENSE
     from dpbench.training.recipe import Recipe
     from dpbench.training.task import Mechanism, Task, TrainingData
 
@@ -165,7 +165,7 @@ def _engines() -> Finding:
         models=(0, 1),
         checkpoints=(3,),
     )
-    one, other = dense.fit(task)[3], autograd.fit(task)[3]
+    one, other = DENSE.fit(task)[3], AUTOGRAD.fit(task)[3]
     gap = max(float((one[name] - other[name]).abs().max()) for name in one)
     return Finding("engines", gap < 1e-5, f"largest difference after 3 clipped steps: {gap:.1e}")
 

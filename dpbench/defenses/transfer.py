@@ -62,7 +62,7 @@ class Transfer(Defense):
             UserError: There are no public data, or the network has no last affine layer.
         """
         self.require(task.data)
-        head = head_name(task.architecture, shape=task.shape, n_classes=task.n_classes)
+        head = head_name(task.network)
         if head is None:
             raise UserError(
                 f"transfer: the model '{task.architecture.name}' does not end in an affine layer",

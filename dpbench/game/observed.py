@@ -11,6 +11,7 @@ from dpbench.attacks.base import Floats, Ints
 from dpbench.game.observe import ObserveJob
 from dpbench.game.released_models import ReleasedModels, blocks_of
 from dpbench.jobs.inputs import Inputs
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.white_box import TrainedModels
 
 
@@ -144,16 +145,14 @@ class Observed:
         population, represented = self.observe.game.population, self.models.represented
         challenge = np.flatnonzero(population.challenge)[:points]
         weights = self.models.weights(results)
+        some = {name: value[torch.from_numpy(models)] for name, value in weights.items()}
         return TrainedModels(
-            architecture=self.models.network.architecture,
-            trained={name: value[torch.from_numpy(models)] for name, value in weights.items()},
+            models=Ensemble(self.models.network, some, results.device),
             numbers=tuple(models.tolist()),
             inputs=represented(torch.from_numpy(population.pool_x[challenge])),
             labels=torch.from_numpy(population.pool_y[challenge]),
-            n_classes=population.n_classes,
             seed=self.observe.game.seed,
             reference=represented(torch.from_numpy(population.reference_x)),
-            device=results.device,
         )
 
     def _seen(self, released: torch.Tensor) -> torch.Tensor:

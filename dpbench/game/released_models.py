@@ -18,6 +18,7 @@ from dpbench.jobs.inputs import Inputs
 from dpbench.jobs.job import Job
 from dpbench.models.network import Network
 from dpbench.seeds import seed_for
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.fit import logits
 from dpbench.training.task import Weights
 
@@ -173,15 +174,7 @@ class ReleasedModels:
         ]
 
     def _logits(self, results: Inputs, weights: Weights, inputs: Tensor) -> Tensor:
-        network = self.network
-        return logits(
-            network.architecture,
-            weights,
-            self.represented(inputs),
-            shape=network.shape,
-            n_classes=network.n_classes,
-            device=results.device,
-        )
+        return logits(Ensemble(self.network, weights, results.device), self.represented(inputs))
 
     def _released(
         self,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from dpbench.game.observed import Observed
 from dpbench.jobs.inputs import Inputs
 from dpbench.jobs.job import Job, Output
 from dpbench.seeds import rng_for, seed_for
-from dpbench.training.fit import fit, logits
+from dpbench.training.fit import fit, predict
 from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Task, TrainingData
@@ -68,11 +68,10 @@ class StudentsJob(Job):
         population = game.population
         if not len(population.reference_y):
             raise NotApplicable("students need a public reference set to learn from")
-        architecture = self.target.models.trains[0].architecture
-        facts: dict[str, Any] = {"shape": population.shape, "n_classes": population.n_classes}
         task = Task(
-            architecture=architecture,
-            **facts,
+            architecture=self.target.models.trains[0].architecture,
+            shape=population.shape,
+            n_classes=population.n_classes,
             recipe=self.recipe,
             sampling=sampling,
             mechanism=None,
@@ -88,7 +87,7 @@ class StudentsJob(Job):
         )
         challenge = torch.from_numpy(population.pool_x[population.challenge])
         weights = fit(task)[sampling.steps]
-        outputs = logits(architecture, weights, challenge, **facts, device=inputs.device)
+        outputs = predict(task, weights, challenge)
         return Output({"model": self.model}, {"outputs": outputs.softmax(-1).numpy()})
 
     def _lessons(self, results: Inputs) -> TrainingData:

@@ -24,7 +24,7 @@ from dpbench.jobs.job import Job, ordered
 from dpbench.study.cell import Cell, Plan, Row
 from dpbench.study.context import Context
 from dpbench.study.spec import AVERAGE, expand_attacks
-from dpbench.training.fit import block_size
+from dpbench.training.fit import engine_for
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
 
@@ -133,13 +133,8 @@ class _Planner:
     def _blocks(self, draft: _Draft) -> Iterable[tuple[int, ...]]:
         """Yields the numbers of the models that are trained side by side."""
         network = network_of(self.grid.model, self.context.population, draft.defense)
-        size = block_size(
-            network.architecture,
-            draft.recipe,
-            network.shape,
-            network.n_classes,
-            batch=draft.sampling.batch,
-        )
+        engine = engine_for(network, draft.recipe)
+        size = engine.models_per_job(network, draft.sampling.batch)
         for start in range(0, self.grid.models, size):
             yield tuple(range(start, min(start + size, self.grid.models)))
 

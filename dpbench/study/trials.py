@@ -7,8 +7,7 @@ from dpbench.game.network import network_of
 from dpbench.game.students import StudentsJob
 from dpbench.study.cell import Cell, Plan
 from dpbench.study.context import Context
-from dpbench.training import autograd
-from dpbench.training.fit import engine_for
+from dpbench.training.fit import AUTOGRAD, engine_for
 from dpbench.training.trainable import EXAMPLES, Trial, require_trainable
 
 
@@ -30,8 +29,8 @@ def _clips(context: Context, cell: Cell) -> bool:
     """Tells whether the cell's networks need per-example gradients of the autograd engine."""
     if cell.mechanism is None or not cell.mechanism.clips:
         return False
-    architecture = cell.defense.remodel(context.grid.model)
-    return engine_for(architecture, cell.recipe) is autograd
+    network = network_of(context.grid.model, context.population, cell.defense)
+    return engine_for(network, cell.recipe) is AUTOGRAD
 
 
 def _trial(context: Context, defense: Composition, *, clips: bool) -> Trial:

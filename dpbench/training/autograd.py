@@ -13,13 +13,15 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from dpbench.errors import UserError
-from dpbench.models.base import Architecture
 from dpbench.models.build import built
 from dpbench.models.dropout import drive_dropout
 from dpbench.models.global_draws import global_draws
+from dpbench.models.network import Network
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.clipping import ClippingNorms
+from dpbench.training.engine import Engine
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.example_gradients import ExampleGradients, leave, left, trained
 from dpbench.training.loop import run_steps, savers
 from dpbench.training.partial import Saver
@@ -45,56 +47,44 @@ _Step = Callable[[Tensor], None]
 """Takes one optimizer step on the pool rows `(B,)`; B may be zero under Poisson sampling."""
 
 
-def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
-    """Trains the K models of a task one after another.
+class AutogradEngine(Engine):
+    """Any module, one model after another."""
 
-    Returns:
-        Checkpoint step to stacked weights, on the CPU.
-
-    Raises:
-        Diverged: A weight is not finite.
-        UserError: A model has no members, or the network cannot be trained.
-    """
-    way = require_trainable(
-        Trial(
-            architecture=task.architecture,
-            shape=task.shape,
-            n_classes=task.n_classes,
-            clips=task.mechanism is not None,
-            inputs=task.data.inputs[:EXAMPLES],
+    def fit(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
+        """Trains the models once a trial has shown that the network can be trained."""
+        way = require_trainable(
+            Trial(
+                architecture=task.architecture,
+                shape=task.shape,
+                n_classes=task.n_classes,
+                clips=task.mechanism is not None,
+                inputs=task.data.inputs[:EXAMPLES],
+            )
         )
-    )
-    data = _on_device(task)
-    total, kept, saver = len(task.models), [], savers(task)
-    for position in range(total):
+        data = _on_device(task)
+        total, kept, saver = len(task.models), [], savers(task)
+        for position in range(total):
 
-        def report(fraction: float, position: int = position) -> None:
-            progress((position + fraction) / total)
+            def report(fraction: float, position: int = position) -> None:
+                progress((position + fraction) / total)
 
-        kept.append(_Training(task, data, position, way).run(report, saver(position)))
-    return {
-        step: {name: torch.stack([one[step][name] for one in kept]) for name in kept[0][step]}
-        for step in task.checkpoints
-    }
+            kept.append(_Training(task, data, position, way).run(report, saver(position)))
+        return {
+            step: {name: torch.stack([one[step][name] for one in kept]) for name in kept[0][step]}
+            for step in task.checkpoints
+        }
 
+    def logits(self, models: Ensemble, inputs: Tensor) -> Tensor:
+        """Returns the logits, model by model."""
+        module = models.module()
+        result = torch.empty(len(models), len(inputs), models.network.n_classes)
+        for model in models.loaded(module):
+            result[model] = _evaluate(module, inputs, models.device).cpu()
+        return result
 
-def logits(
-    architecture: Architecture,
-    weights: Weights,
-    inputs: Tensor,
-    *,
-    shape: tuple[int, ...],
-    n_classes: int,
-    device: str = "cpu",
-) -> Tensor:
-    """Returns the logits `(K, N, C)` of K models on inputs `(N, *shape)`, on the CPU."""
-    network = built(architecture, shape, n_classes).to(device)
-    models = len(next(iter(weights.values())))
-    result = torch.empty(models, len(inputs), n_classes)
-    for model in range(models):
-        network.load_state_dict({name: value[model] for name, value in weights.items()})
-        result[model] = _evaluate(network, inputs, device).cpu()
-    return result
+    def models_per_job(self, network: Network, batch: float) -> int:
+        """Returns 1."""
+        return 1
 
 
 class _Training:

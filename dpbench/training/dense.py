@@ -1,16 +1,19 @@
 """The dense engine: softmax regression and MLPs, K models at once as stacked matrices."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from dpbench.models.dense_layer import DenseArchitecture
+from dpbench.models.dense_layer import DenseLayer
+from dpbench.models.network import Network
 from dpbench.seeds import seed_for
 from dpbench.training.batches import Batch, poisson_batches, shuffled_batches
 from dpbench.training.clipping import ClippingNorms
 from dpbench.training.dense_net import DenseNet, evaluate, softmax
+from dpbench.training.engine import Engine
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.loop import run_steps, savers
 from dpbench.training.partial import Saver
 from dpbench.training.resumable import Generators, InPlace, Resumable
@@ -32,77 +35,67 @@ from dpbench.training.task import (
 # core's cache (docs/speed.md).
 _NUMBERS_AT_ONCE = 600_000
 _MOST_AT_ONCE = 64
+# Models per job: few enough to share among workers and lose little, enough to train side by side.
+_BLOCK = 16
 _EVALUATED_AT_ONCE, _EVALUATION_BATCH = 8, 1024
 # Of Adam's moments, as published and as in torch.
 _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.999
 
 
-def models_at_once(
-    architecture: DenseArchitecture, shape: tuple[int, ...], n_classes: int, batch: float
-) -> int:
-    """Returns K, a power of two, from the sizes of the network and of the batch alone."""
-    layers = architecture.layers(shape, n_classes)
-    parameters = sum((layer.d_in + 1) * layer.d_out for layer in layers)
-    activations = batch * sum(layer.d_in + layer.d_out for layer in layers)
-    fitting = _NUMBERS_AT_ONCE / (2 * parameters + activations)
-    return 1 << int(math.log2(min(_MOST_AT_ONCE, max(1.0, fitting))))
+class DenseEngine(Engine):
+    """Networks of affine layers, many models at once."""
+
+    def fit(self, task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
+        """Trains the models, as many side by side as their network favours."""
+        width = self.models_at_once(task.network, task.sampling.batch)
+        total, parts, saver = len(task.models), [], savers(task)
+        for start in range(0, total, width):
+            stop = min(total, start + width)
+
+            def report(fraction: float, start: int = start, stop: int = stop) -> None:
+                progress((start + fraction * (stop - start)) / total)
+
+            parts.append(_Chunk(task, slice(start, stop)).run(report, saver(start)))
+        return {
+            step: {name: torch.cat([part[step][name] for part in parts]) for name in parts[0][step]}
+            for step in task.checkpoints
+        }
+
+    def logits(self, models: Ensemble, inputs: Tensor) -> Tensor:
+        """Returns the logits, a few models at a time."""
+        layers = _layers(models.network)
+        rows = inputs.reshape(len(inputs), -1)
+        result = torch.empty(len(models), len(rows), models.network.n_classes)
+        for some, weights in models.chunks(_EVALUATED_AT_ONCE):
+            for start in range(0, len(rows), _EVALUATION_BATCH):
+                block = rows[start : start + _EVALUATION_BATCH]
+                outputs = evaluate(layers, weights, block.to(models.device))
+                result[some, start : start + len(block)] = outputs.cpu()
+        return result
+
+    def models_per_job(self, network: Network, batch: float) -> int:
+        """Returns how many models one job trains: all that are trained side by side, or more."""
+        return max(_BLOCK, self.models_at_once(network, batch))
+
+    def models_at_once(self, network: Network, batch: float) -> int:
+        """Returns K, a power of two, from the sizes of the network and of the batch alone."""
+        layers = _layers(network)
+        parameters = sum((layer.d_in + 1) * layer.d_out for layer in layers)
+        activations = batch * sum(layer.d_in + layer.d_out for layer in layers)
+        fitting = _NUMBERS_AT_ONCE / (2 * parameters + activations)
+        return 1 << int(math.log2(min(_MOST_AT_ONCE, max(1.0, fitting))))
 
 
-def fit(task: Task, progress: Progress = lambda fraction: None) -> Snapshots:
-    """Trains the K models of a task, as many side by side as its network favours.
-
-    Returns:
-        Checkpoint step to stacked weights, on the CPU.
-
-    Raises:
-        Diverged: A weight is not finite.
-    """
-    assert isinstance(task.architecture, DenseArchitecture)
-    batch = task.sampling.batch
-    width = models_at_once(task.architecture, task.shape, task.n_classes, batch)
-    total, parts, saver = len(task.models), [], savers(task)
-    for start in range(0, total, width):
-        stop = min(total, start + width)
-
-        def report(fraction: float, start: int = start, stop: int = stop) -> None:
-            progress((start + fraction * (stop - start)) / total)
-
-        parts.append(_Chunk(task, slice(start, stop)).run(report, saver(start)))
-    return {
-        step: {name: torch.cat([part[step][name] for part in parts]) for name in parts[0][step]}
-        for step in task.checkpoints
-    }
-
-
-def logits(
-    architecture: DenseArchitecture,
-    weights: Weights,
-    inputs: Tensor,
-    *,
-    shape: tuple[int, ...],
-    n_classes: int,
-    device: str = "cpu",
-) -> Tensor:
-    """Returns the logits `(K, N, C)` of K models on inputs `(N, *shape)`, on the CPU."""
-    layers = architecture.layers(shape, n_classes)
-    models = len(next(iter(weights.values())))
-    rows = inputs.reshape(len(inputs), -1)
-    result = torch.empty(models, len(rows), n_classes)
-    for first in range(0, models, _EVALUATED_AT_ONCE):
-        some = slice(first, first + _EVALUATED_AT_ONCE)
-        chunk = {name: value[some].to(device) for name, value in weights.items()}
-        for start in range(0, len(rows), _EVALUATION_BATCH):
-            block = rows[start : start + _EVALUATION_BATCH]
-            outputs = evaluate(layers, chunk, block.to(device))
-            result[some, start : start + len(block)] = outputs.cpu()
-    return result
+def _layers(network: Network) -> Sequence[DenseLayer]:
+    layers = network.dense_layers
+    assert layers is not None, "fit.engine_for chooses this engine for dense networks alone"
+    return layers
 
 
 class _Chunk:
     """Some models of a task, trained in lockstep."""
 
     def __init__(self, task: Task, rows: slice) -> None:
-        assert isinstance(task.architecture, DenseArchitecture)
         self.task, self.rows, self.models = task, rows, task.models[rows]
         self.members = task.members[rows].to(task.device)
         self.device = torch.device(task.device)
@@ -113,7 +106,7 @@ class _Chunk:
         self.targets = self._soft(self.labels)
         self.copies = task.mechanism.multiplicity if task.mechanism else 1
         self.net = DenseNet(
-            task.architecture.layers(task.shape, task.n_classes),
+            _layers(task.network),
             models=len(self.models),
             capacity=self._capacity() * self.copies,
             device=self.device,

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from dpbench.errors import NoResult
 from dpbench.models.base import Architecture
+from dpbench.models.network import Network
 from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.resumable import State
@@ -206,6 +207,11 @@ class Task:
     initial: Weights | None = None
     frozen: frozenset[str] = frozenset()
     partial: Partial | None = None
+
+    @property
+    def network(self) -> Network:
+        """The architecture with its inputs and classes."""
+        return Network(self.architecture, self.shape, self.n_classes)
 
 
 Snapshots = dict[int, Weights]

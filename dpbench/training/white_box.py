@@ -8,8 +8,8 @@ precision and keeps its digits where p_y rounds to 1.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, jvp, vmap
 
 from dpbench.models import Softmax
-from dpbench.models.base import Architecture
 from dpbench.models.build import built
-from dpbench.models.dense_layer import DenseArchitecture, DenseLayer
+from dpbench.models.dense_layer import DenseLayer
+from dpbench.models.network import Network
 from dpbench.seeds import seed_for
 from dpbench.training.dense_net import DenseNet
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.example_gradients import trained
 from dpbench.training.features import features, head_name
 from dpbench.training.fit import logits
@@ -43,15 +44,7 @@ _Phi = Callable[[_Parameters, Tensor, Tensor], Tensor]
 
 
 def gradient_norms(
-    architecture: Architecture,
-    weights: Weights,
-    inputs: Tensor,
-    targets: Tensor,
-    *,
-    of: Of = "weights",
-    shape: tuple[int, ...],
-    n_classes: int,
-    device: str = "cpu",
+    models: Ensemble, inputs: Tensor, targets: Tensor, *, of: Of = "weights"
 ) -> Tensor:
     """Returns the Euclidean norms `(K, N)` of every example's loss gradient, float64 on the CPU.
 
@@ -60,84 +53,53 @@ def gradient_norms(
     examples are held at a time.
 
     Args:
-        architecture: The network.
-        weights: K models, stacked.
+        models: K models.
         inputs: `(N, *shape)`.
         targets: `(N,)` int64 labels.
         of: With respect to all weights, or to the example's own input.
-        shape: Shape of one input.
-        n_classes: Number of classes C.
-        device: Torch device name.
     """
-    if of == "weights" and isinstance(architecture, DenseArchitecture):
-        parts = _dense_norms(
-            architecture.layers(shape, n_classes), weights, inputs, targets, device
-        )
-        return torch.cat(list(parts))
+    layers = models.network.dense_layers
+    if of == "weights" and layers is not None:
+        return torch.cat(list(_dense_norms(layers, models, inputs, targets)))
     norms = _input_norms if of == "inputs" else _weight_norms
-    network = _network(architecture, shape, n_classes, device)
-    phi, rows = _phi_of(network), []
-    for parameters in _models(network, weights):
-        blocks = _blocks(inputs, targets, device)
+    module = models.module()
+    phi, rows = _phi_of(module), []
+    for parameters in _parameters(models, module):
+        blocks = _blocks(inputs, targets, models.device)
         rows.append(torch.cat([norms(phi, parameters, *block) for block in blocks]))
     return torch.stack(rows)
 
 
-def slopes(
-    architecture: Architecture,
-    at: Weights,
-    along: Weights,
-    inputs: Tensor,
-    targets: Tensor,
-    *,
-    shape: tuple[int, ...],
-    n_classes: int,
-    device: str = "cpu",
-) -> Tensor:
+def slopes(models: Ensemble, along: Weights, inputs: Tensor, targets: Tensor) -> Tensor:
     """Returns the derivatives `(K, N)` of every example's loss along a direction, float64.
 
     Forward-mode differentiation: one pass carries values and tangents, and no gradient is stored.
 
     Args:
-        architecture: The network.
-        at: K points in weight space, stacked.
+        models: K points in weight space.
         along: K directions, stacked; their length counts.
         inputs: `(N, *shape)`.
         targets: `(N,)` int64 labels.
-        shape: Shape of one input.
-        n_classes: Number of classes C.
-        device: Torch device name.
     """
-    network = _network(architecture, shape, n_classes, device)
-    phi, rows = _phi_of(network), []
-    for model, point in enumerate(_models(network, at)):
-        direction = {name: along[name][model].to(device) for name in point}
-        blocks = _blocks(inputs, targets, device)
+    module = models.module()
+    phi, rows = _phi_of(module), []
+    for model, point in enumerate(_parameters(models, module)):
+        direction = {name: along[name][model].to(models.device) for name in point}
+        blocks = _blocks(inputs, targets, models.device)
         rows.append(torch.cat([_slopes(phi, point, direction, *block) for block in blocks]))
     return torch.stack(rows)
 
 
-def initial_weights(
-    architecture: Architecture,
-    models: Sequence[int],
-    *,
-    shape: tuple[int, ...],
-    n_classes: int,
-    seed: int,
-) -> Weights:
+def initial_weights(network: Network, models: Sequence[int], *, seed: int) -> Weights:
     """Returns the stacked weights from which both engines start these models.
 
     Args:
-        architecture: The network.
+        network: The network.
         models: The models' numbers.
-        shape: Shape of one input.
-        n_classes: Number of classes C.
         seed: The grid's seed.
     """
-    states = []
-    for model in models:
-        network = built(architecture, shape, n_classes, seed=seed_for(seed, "init", model))
-        states.append(network.state_dict())
+    made = (network.architecture, network.shape, network.n_classes)
+    states = [built(*made, seed=seed_for(seed, "init", model)).state_dict() for model in models]
     return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
@@ -146,76 +108,59 @@ class TrainedModels:
     """M trained models as an `attacks.WhiteBox`: NumPy arrays in and out.
 
     Attributes:
-        architecture: The network.
-        trained: The M models' released weights, stacked, on the CPU.
+        models: The M models with their released weights.
         inputs: `(n, *shape)` challenge points.
         labels: `(n,)` int64, their true labels.
-        n_classes: Number of classes C.
         seed: The grid's seed, from which each model was initialised by its number.
         numbers: The models' numbers; None stands for 0..M-1.
         reference: `(r, *shape)` public points; None stands for none.
-        device: Torch device name.
     """
 
-    architecture: Architecture
-    trained: Weights
+    models: Ensemble
     inputs: Tensor
     labels: Tensor
-    n_classes: int
     seed: int
     numbers: tuple[int, ...] | None = None
     reference: Tensor | None = None
-    device: str = "cpu"
 
     @property
     def linear(self) -> bool:
         """Whether logits are affine in the weights."""
-        return isinstance(self.architecture, Softmax)
+        return isinstance(self.models.network.architecture, Softmax)
 
     def weights(self) -> NDArray[np.floating]:
         """Returns the released weights `(M, p)` float32, in the order of the state dict."""
-        return _flat(self.trained)
+        return _flat(self.models.weights)
 
     def initial_weights(self) -> NDArray[np.floating]:
         """Returns the weights `(M, p)` float32 from which training started."""
-        models = self.numbers or range(len(next(iter(self.trained.values()))))
-        start = initial_weights(
-            self.architecture,
-            models,
-            shape=self._shape,
-            n_classes=self.n_classes,
-            seed=self.seed,
-        )
-        return _flat(start)
+        numbers = self.numbers or range(len(self.models))
+        return _flat(initial_weights(self.models.network, numbers, seed=self.seed))
 
     def logits(self) -> NDArray[np.floating]:
         """Returns the logits `(M, n, C)` float32."""
-        values: NDArray[np.floating] = logits(
-            self.architecture, self.trained, self.inputs, **self._facts
-        ).numpy()
+        values: NDArray[np.floating] = logits(self.models, self.inputs).numpy()
         return values
 
     @property
     def has_head(self) -> bool:
         """Whether the logits are what one affine layer makes of its inputs."""
-        return head_name(self.architecture, shape=self._shape, n_classes=self.n_classes) is not None
+        return head_name(self.models.network) is not None
 
     def features(self, of: Points) -> NDArray[np.floating]:
         """Returns the inputs `(M, k, h)` float32 of the last affine layer, read-only."""
         inputs = self.inputs
         if of == "reference":
             inputs = inputs[:0] if self.reference is None else self.reference
-        values: NDArray[np.floating] = features(
-            self.architecture, self.trained, inputs, **self._facts
-        ).numpy()
+        values: NDArray[np.floating] = features(self.models, inputs).numpy()
         values.flags.writeable = False
         return values
 
     def head(self) -> NDArray[np.floating]:
         """Returns the last affine layer `(M, C, h + 1)` float32, bias as the last column."""
-        name = head_name(self.architecture, shape=self._shape, n_classes=self.n_classes)
-        weight = self.trained[f"{name}.weight"]
-        bias = self.trained.get(f"{name}.bias", weight.new_zeros(weight.shape[:2]))
+        name, weights = head_name(self.models.network), self.models.weights
+        weight = weights[f"{name}.weight"]
+        bias = weights.get(f"{name}.bias", weight.new_zeros(weight.shape[:2]))
         joined: NDArray[np.floating] = torch.cat([weight, bias[..., None]], 2).numpy()
         return joined
 
@@ -224,53 +169,36 @@ class TrainedModels:
         for start in range(0, len(self.inputs), at_once):
             rows = slice(start, start + at_once)
             values: NDArray[np.floating] = influences(
-                self.architecture,
-                self.trained,
-                self.inputs[rows],
-                self.labels[rows],
-                steps=steps,
-                **self._facts,
+                self.models, self.inputs[rows], self.labels[rows], steps=steps
             ).numpy()
             yield values
 
     def gradient_norms(self, of: Of) -> NDArray[np.floating]:
         """Returns the norms `(M, n)` of the loss gradients; see the function of this name."""
         norms: NDArray[np.floating] = gradient_norms(
-            self.architecture, self.trained, self.inputs, self.labels, of=of, **self._facts
+            self.models, self.inputs, self.labels, of=of
         ).numpy()
         return norms
 
     def slopes(self, at: NDArray[np.floating], along: NDArray[np.floating]) -> NDArray[np.floating]:
         """Returns the losses' derivatives `(M, n)` at weights, along directions `(M, p)`."""
-        point, direction = (_stacked(rows, like=self.trained) for rows in (at, along))
-        found: NDArray[np.floating] = slopes(
-            self.architecture, point, direction, self.inputs, self.labels, **self._facts
-        ).numpy()
+        point, direction = (_stacked(rows, like=self.models.weights) for rows in (at, along))
+        moved = replace(self.models, weights=point)
+        found: NDArray[np.floating] = slopes(moved, direction, self.inputs, self.labels).numpy()
         return found
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return tuple(self.inputs.shape[1:])
-
-    @property
-    def _facts(self) -> dict[str, Any]:
-        return {"shape": self._shape, "n_classes": self.n_classes, "device": self.device}
 
 
 def _dense_norms(
-    layers: Sequence[DenseLayer], weights: Weights, inputs: Tensor, targets: Tensor, device: str
+    layers: Sequence[DenseLayer], models: Ensemble, inputs: Tensor, targets: Tensor
 ) -> Iterator[Tensor]:
     """Yields the norms of a few models at a time."""
     batch = min(len(inputs), _EXAMPLES_AT_ONCE)
-    for first in range(0, len(next(iter(weights.values()))), _DENSE_MODELS_AT_ONCE):
-        some = {
-            name: value[first : first + _DENSE_MODELS_AT_ONCE] for name, value in weights.items()
-        }
-        width = len(next(iter(some.values())))
-        net = DenseNet(layers, models=width, capacity=batch, device=torch.device(device))
-        net.load({name: value.to(device) for name, value in some.items()})
+    for _, weights in models.chunks(_DENSE_MODELS_AT_ONCE):
+        width = len(next(iter(weights.values())))
+        net = DenseNet(layers, models=width, capacity=batch, device=torch.device(models.device))
+        net.load(weights)
         parts = []
-        for block, labels in _blocks(inputs.flatten(1), targets, device):
+        for block, labels in _blocks(inputs.flatten(1), targets, models.device):
             net.input_rows(len(block)).view(width, len(block), -1)[..., :-1] = block
             outputs = net.forward()
             labels = labels.expand(outputs.shape[:2])
@@ -345,17 +273,10 @@ def _phi_of(network: nn.Module) -> _Phi:
     return phi
 
 
-def _network(
-    architecture: Architecture, shape: tuple[int, ...], n_classes: int, device: str
-) -> nn.Module:
-    return built(architecture, shape, n_classes).to(device).eval()
-
-
-def _models(network: nn.Module, weights: Weights) -> Iterator[_Parameters]:
-    """Yields the trained parameters of each model; the network takes over all that is not."""
-    for model in range(len(next(iter(weights.values())))):
-        network.load_state_dict({name: value[model] for name, value in weights.items()})
-        yield {name: part.detach().clone() for name, part in trained(network).items()}
+def _parameters(models: Ensemble, module: nn.Module) -> Iterator[_Parameters]:
+    """Yields the trained parameters of each model; the module takes over all that is not."""
+    for _ in models.loaded(module):
+        yield {name: part.detach().clone() for name, part in trained(module).items()}
 
 
 def _blocks(inputs: Tensor, targets: Tensor, device: str) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,7 +19,9 @@ from dpbench.attacks import (
     Oracle,
 )
 from dpbench.models import MLP, Softmax
+from dpbench.models.network import Network
 from dpbench.testing import auc, standard_error
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.fit import fit, logits
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Task, TrainingData
@@ -75,20 +77,19 @@ def trained(name):
 
 def scores_of(attack, name, *, third=slice(N)):
     weights, points, labels, members = trained(name)
-    x, y, net = points[third], labels[third], NETS[name]
+    x, y = points[third], labels[third]
+    models = Ensemble(Network(NETS[name], (D,), C), weights)
     public, public_labels = points[2 * N :], labels[2 * N :].numpy()
-    outputs = logits(net, weights, x, shape=(D,), n_classes=C).softmax(-1).numpy()
+    outputs = logits(models, x).softmax(-1).numpy()
     oracle = Oracle(
         access=Access.WHITE_BOX,
         budget=attack.budget,
         pool_outputs=lambda: outputs,
         query=lambda inputs: outputs,
         white_box=TrainedModels(
-            architecture=net,
-            trained=weights,
+            models=models,
             inputs=x,
             labels=y,
-            n_classes=C,
             seed=0,
             reference=public,
         ),

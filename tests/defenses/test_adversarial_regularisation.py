@@ -10,8 +10,7 @@ from dpbench.defenses import AdversarialRegularisation
 from dpbench.defenses.inference_network import InferenceNetwork
 from dpbench.errors import UserError
 from dpbench.testing import check_defense
-from dpbench.training import autograd, dense
-from dpbench.training.fit import predict
+from dpbench.training.fit import AUTOGRAD, DENSE, predict
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Setting, Step
 from tests.defenses.memorising import (
@@ -206,5 +205,5 @@ def test_means_the_same_in_both_engines():
         sampling=Sampling(rate=1.0, steps=6, batch=float(POOL), steps_per_epoch=1.0),
         checkpoints=(6,),
     )
-    ours, theirs = (engine.fit(task)[6] for engine in (dense, autograd))
+    ours, theirs = (engine.fit(task)[6] for engine in (DENSE, AUTOGRAD))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)

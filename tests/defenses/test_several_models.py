@@ -11,7 +11,7 @@ from dpbench.defenses import Distillation, Dmp, Selena, dmp, selena
 from dpbench.errors import UserError
 from dpbench.models import MLP
 from dpbench.testing import check_defense
-from dpbench.training import dense
+from dpbench.training.fit import DENSE, predict
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Task, TrainingData
 
@@ -65,9 +65,7 @@ def spied(monkeypatch, module) -> list[Task]:
 def gap_of(task: Task, snapshots) -> float:
     """Advantage of the gap attack: accuracy on members minus accuracy on the others."""
     weights = snapshots[task.checkpoints[-1]]
-    outputs = dense.logits(
-        task.architecture, weights, task.data.inputs, shape=task.shape, n_classes=C
-    )
+    outputs = predict(task, weights, task.data.inputs)
     right = (outputs.argmax(-1) == task.data.targets).numpy()
     members = task.members.numpy()
     return float(right[members].mean() - right[~members].mean())
@@ -97,11 +95,9 @@ def test_split_ai_answers_about_a_member_from_models_that_never_saw_it(monkeypat
     seen_by = sub_members.sum(1)
     assert (seen_by[task.members] == 4).all()
     assert not seen_by[~task.members].any()
-    weights = [dense.fit(part)[part.checkpoints[-1]] for part in parts]
+    weights = [DENSE.fit(part)[part.checkpoints[-1]] for part in parts]
     stacked = {name: torch.cat([one[name] for one in weights]) for name in weights[0]}
-    answers = dense.logits(
-        task.architecture, stacked, task.data.inputs, shape=task.shape, n_classes=C
-    )
+    answers = predict(task, stacked, task.data.inputs)
     answers = answers.softmax(-1).view(K, 6, N, C)
     for model, example in [(0, 3), (1, 100), (3, 239)]:
         if task.members[model, example]:
@@ -123,7 +119,7 @@ def test_held_out_sets_are_random_and_ignore_who_is_a_member(task):
 
 
 def test_members_look_like_others_to_the_direct_attack(task):
-    undefended = gap_of(task, dense.fit(task))
+    undefended = gap_of(task, DENSE.fit(task))
     assert undefended > 0.2
     assert gap_of(task, Selena(splits=10, held_out=4).train(task)) < 0.4 * undefended
     assert gap_of(task, Dmp(share=1.0).train(task)) < 0.5 * undefended
@@ -154,7 +150,7 @@ def test_a_student_of_nothing_but_labels_is_a_plain_model(task):
     task = dataclasses.replace(
         task, sampling=task.sampling._replace(steps=5), checkpoints=(5,)
     )  # rounding grows with every step
-    plain = dense.fit(task)[task.checkpoints[-1]]
+    plain = DENSE.fit(task)[task.checkpoints[-1]]
     student = Distillation(alpha=0.0).train(task)[task.checkpoints[-1]]
     for name, value in plain.items():
         torch.testing.assert_close(student[name], value, atol=1e-3, rtol=1e-3)

@@ -9,7 +9,7 @@ from dpbench.defenses import Composition, DpSgd, Transfer, transfer
 from dpbench.errors import UserError
 from dpbench.models import CNN, MLP
 from dpbench.testing import check_defense
-from dpbench.training import dense
+from dpbench.training.fit import DENSE, predict
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism, Task, TrainingData
 
@@ -79,15 +79,8 @@ def test_it_starts_better_than_from_nothing(task):
     for layers in ("last", "all"):
         weights = Transfer(layers=layers).train(short)[1]
         accuracy = [
-            (
-                dense.logits(
-                    task.architecture, one, task.data.inputs, shape=(D,), n_classes=C
-                ).argmax(-1)
-                == task.data.targets
-            )
-            .float()
-            .mean()
-            for one in (weights, dense.fit(short)[1])
+            (predict(task, one, task.data.inputs).argmax(-1) == task.data.targets).float().mean()
+            for one in (weights, DENSE.fit(short)[1])
         ]
         assert accuracy[0] > accuracy[1] + 0.2
 

@@ -1,6 +1,5 @@
 """What the runner does for a defense that declares how an informed adversary meets it."""
 
-import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -185,7 +184,7 @@ def test_features_are_made_once_for_all_blocks_of_a_cell(tmp_path, defenses, mon
         return real(self, inputs)
 
     monkeypatch.setattr(Doubled, "represent", represent)
-    monkeypatch.setattr(sys.modules["dpbench.training.fit"], "_BLOCK", 1)
+    monkeypatch.setattr("dpbench.training.dense._BLOCK", 1)
     monkeypatch.setattr("dpbench.training.dense._MOST_AT_ONCE", 4)
     context = context_of(tmp_path, defenses=["none", "doubled"])
     trains = [job for job in make_plan(context).jobs.values() if job.kind == "train"]

@@ -26,8 +26,11 @@ from torch import nn
 from torch.nn import functional
 
 from dpbench.models import CNN, MLP, ResNet, Softmax, Torchvision
-from dpbench.training import autograd, dense
+from dpbench.models.network import Network
+from dpbench.training import autograd
 from dpbench.training.batches import poisson_batches, shuffled_batches
+from dpbench.training.ensemble import Ensemble
+from dpbench.training.fit import AUTOGRAD, DENSE
 from dpbench.training.hooked import in_rows
 from dpbench.training.recipe import Recipe
 from dpbench.training.schedule import learning_rates
@@ -83,7 +86,7 @@ def sgd(network: nn.Module, task: Task, gradient_of) -> None:
 def assert_every_layer_learns(task: Task) -> None:
     """Parity is worth nothing where dead units leave the gradient zero."""
     recipe = dataclasses.replace(RECIPE, lr=1.0, momentum=0.0, weight_decay=0.0)
-    weights = autograd.fit(dataclasses.replace(task, recipe=recipe, checkpoints=(1,)))[1]
+    weights = AUTOGRAD.fit(dataclasses.replace(task, recipe=recipe, checkpoints=(1,)))[1]
     for name, start in started(task).state_dict().items():
         assert (weights[name][0] - start).abs().max() > 1e-4, name
 
@@ -98,7 +101,7 @@ def test_plain_training_is_the_usual_loop(net, shape):
         return torch.autograd.grad(loss, list(network.parameters()))
 
     sgd(network, task, gradient_of)
-    assert relative(vector(autograd.fit(task)[STEPS]), parameters_of(network)) < 1e-5
+    assert relative(vector(AUTOGRAD.fit(task)[STEPS]), parameters_of(network)) < 1e-5
     assert_every_layer_learns(task)
 
 
@@ -112,7 +115,7 @@ def test_private_training_without_noise_is_the_per_example_loop(net, shape):
         return [value / task.sampling.batch for value in total]
 
     sgd(network, task, gradient_of)
-    assert relative(vector(autograd.fit(task)[STEPS]), parameters_of(network)) < 1e-5
+    assert relative(vector(AUTOGRAD.fit(task)[STEPS]), parameters_of(network)) < 1e-5
     assert_every_layer_learns(task)
 
 
@@ -142,7 +145,7 @@ def test_private_training_without_noise_is_the_loop_of_opacus(net, shape):
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             functional.cross_entropy(outputs, task.data.targets[rows]).backward()
         optimizer.step()
-    assert relative(vector(autograd.fit(task)[STEPS]), parameters_of(network)) < 1e-5
+    assert relative(vector(AUTOGRAD.fit(task)[STEPS]), parameters_of(network)) < 1e-5
 
 
 @pytest.mark.parametrize("mechanism", [None, CLIP])
@@ -152,7 +155,7 @@ def test_both_engines_train_the_same_model(mechanism, changes):
     net = MLP(hidden=(7, 5), activation="tanh", layer_norm=True)
     recipe = dataclasses.replace(RECIPE, **changes)
     task = make_task(net, TABLE, recipe, mechanism=mechanism, checkpoints=(STEPS,))
-    ours, theirs = autograd.fit(task)[STEPS], dense.fit(task)[STEPS]
+    ours, theirs = AUTOGRAD.fit(task)[STEPS], DENSE.fit(task)[STEPS]
     assert list(ours) == list(theirs)
     assert relative(vector(ours), vector(theirs)) < 1e-5
 
@@ -161,7 +164,7 @@ def one_step(task: Task) -> torch.Tensor:
     """The averaged gradient of a single step: lr 1, no momentum, no decay."""
     recipe = dataclasses.replace(RECIPE, lr=1.0, momentum=0.0, weight_decay=0.0)
     task = dataclasses.replace(task, recipe=recipe, checkpoints=(1,))
-    return parameters_of(started(task)) - vector(autograd.fit(task)[1])
+    return parameters_of(started(task)) - vector(AUTOGRAD.fit(task)[1])
 
 
 def test_noise_is_gaussian_with_the_promised_deviation_and_added_once():
@@ -185,7 +188,7 @@ def test_noise_differs_between_steps_and_models():
     task = dataclasses.replace(
         task, members=torch.zeros(2, N, dtype=torch.bool), checkpoints=(1, 2)
     )
-    kept = autograd.fit(task)
+    kept = AUTOGRAD.fit(task)
     noises = []
     for model in (0, 1):
         start = parameters_of(started(task, model))
@@ -226,7 +229,7 @@ def test_denominator_does_not_depend_on_the_number_of_members():
 def test_memory_layout_of_the_inputs_does_not_matter(mechanism):
     """Opacus' own unfolding gives wrong gradients for activations that are not laid out by rows."""
     task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism)
-    expected = vector(autograd.fit(task)[STEPS])
+    expected = vector(AUTOGRAD.fit(task)[STEPS])
     inputs = task.data.inputs
     for other in (
         inputs.contiguous(memory_format=torch.channels_last),
@@ -234,7 +237,7 @@ def test_memory_layout_of_the_inputs_does_not_matter(mechanism):
     ):
         assert not other.is_contiguous()
         changed = dataclasses.replace(task, data=task.data._replace(inputs=other))
-        assert relative(vector(autograd.fit(changed)[STEPS]), expected) < 1e-5
+        assert relative(vector(AUTOGRAD.fit(changed)[STEPS]), expected) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4, 5), (3, 2, 1, 1), (3, 1, 4, 4), (1, 4, 2, 2)])
@@ -249,10 +252,10 @@ def test_convolution_inputs_get_the_strides_of_rows(shape):
 def test_clipping_in_parts_changes_nothing(monkeypatch, sigma):
     mechanism = dataclasses.replace(CLIP, noise_multiplier=sigma)
     task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism)
-    whole = vector(autograd.fit(task)[STEPS])
+    whole = vector(AUTOGRAD.fit(task)[STEPS])
     monkeypatch.setattr(autograd, "_GRADIENTS_AT_ONCE", 2 * len(whole))
     assert max(len(rows) for rows in rows_of(task)) > 4
-    assert relative(vector(autograd.fit(task)[STEPS]), whole) < 1e-5
+    assert relative(vector(AUTOGRAD.fit(task)[STEPS]), whole) < 1e-5
 
 
 @pytest.mark.parametrize("net", [CNN(width=8), ResNet(width=8)], ids=["cnn", "resnet"])
@@ -272,8 +275,8 @@ def test_convolutional_networks_learn(net, mechanism):
         sampling=recipe.sampling(100),
         checkpoints=(25,),
     )
-    weights = autograd.fit(task)[25]
-    outputs = autograd.logits(net, weights, images, shape=(1, 12, 12), n_classes=2)[0]
+    weights = AUTOGRAD.fit(task)[25]
+    outputs = AUTOGRAD.logits(Ensemble(Network(net, (1, 12, 12), 2), weights), images)[0]
     assert (outputs.argmax(1) == labels)[100:].float().mean() > 0.9
 
 

@@ -24,7 +24,10 @@ from torch.nn import functional
 
 from dpbench.errors import UserError
 from dpbench.models import CNN, MLP, Architecture, Softmax
+from dpbench.models.network import Network
 from dpbench.training import autograd
+from dpbench.training.ensemble import Ensemble
+from dpbench.training.fit import AUTOGRAD, predict
 from dpbench.training.task import Diverged, Mechanism, Snapshots, Task, TrainingData
 
 
@@ -33,12 +36,12 @@ class TestBothPaths:
     def test_same_seed_same_bytes_and_models_do_not_depend_on_their_block(self, mechanism):
         net = MLP(hidden=(5,), dropout=0.4)
         task = make_task(net, TABLE, mechanism=mechanism, models=(4, 2))
-        together = autograd.fit(task)[STEPS]
+        together = AUTOGRAD.fit(task)[STEPS]
         for position, model in enumerate(task.models):
             one = dataclasses.replace(
                 task, models=(model,), members=task.members[position : position + 1]
             )
-            alone = autograd.fit(one)[STEPS]
+            alone = AUTOGRAD.fit(one)[STEPS]
             for name, value in together.items():
                 assert torch.equal(alone[name][0], value[position])
         assert not torch.equal(vector(together, 0), vector(together, 1))
@@ -47,7 +50,7 @@ class TestBothPaths:
         task = make_task(Softmax(), TABLE, mechanism=mechanism)
         other = dataclasses.replace(task, seed=task.seed + 1)
         assert not torch.equal(
-            vector(autograd.fit(task)[STEPS]), vector(autograd.fit(other)[STEPS])
+            vector(AUTOGRAD.fit(task)[STEPS]), vector(AUTOGRAD.fit(other)[STEPS])
         )
 
     def test_a_quadratic_penalty_is_weight_decay(self, mechanism):
@@ -60,7 +63,7 @@ class TestBothPaths:
         expected = make_task(SMALL_CNN, IMAGE, decayed, mechanism=mechanism)
         without = make_task(SMALL_CNN, IMAGE, plain, mechanism=mechanism)
         ours, decay, none = (
-            vector(autograd.fit(each)[STEPS]) for each in (task, expected, without)
+            vector(AUTOGRAD.fit(each)[STEPS]) for each in (task, expected, without)
         )
         assert relative(ours, decay) < 1e-5
         assert relative(ours, none) > 1e-3
@@ -70,7 +73,7 @@ class TestBothPaths:
         soft = functional.one_hot(task.data.targets, CLASSES).float()
         other = dataclasses.replace(task, data=task.data._replace(targets=soft))
         assert (
-            relative(vector(autograd.fit(other)[STEPS]), vector(autograd.fit(task)[STEPS])) < 1e-5
+            relative(vector(AUTOGRAD.fit(other)[STEPS]), vector(AUTOGRAD.fit(task)[STEPS])) < 1e-5
         )
 
     def test_a_loss_of_the_defense_is_used(self, mechanism):
@@ -80,24 +83,24 @@ class TestBothPaths:
         task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism)
         same = dataclasses.replace(task, loss=cross_entropy)
         still = dataclasses.replace(task, loss=lambda logits, _: 0 * logits.sum(-1))
-        expected = vector(autograd.fit(task)[STEPS])
-        assert relative(vector(autograd.fit(same)[STEPS]), expected) < 1e-5
-        assert relative(vector(autograd.fit(still)[STEPS]), expected) > 0.01
+        expected = vector(AUTOGRAD.fit(task)[STEPS])
+        assert relative(vector(AUTOGRAD.fit(same)[STEPS]), expected) < 1e-5
+        assert relative(vector(AUTOGRAD.fit(still)[STEPS]), expected) > 0.01
 
     def test_checkpoints_are_the_prefixes_of_one_training(self, mechanism):
         task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism, checkpoints=(3, 6, 10))
-        kept = autograd.fit(task)
+        kept = AUTOGRAD.fit(task)
         assert list(kept) == [3, 6, 10]
         for step in (3, 6):
-            shorter = autograd.fit(dataclasses.replace(task, checkpoints=(step,)))
+            shorter = AUTOGRAD.fit(dataclasses.replace(task, checkpoints=(step,)))
             assert torch.equal(vector(shorter[step]), vector(kept[step]))
 
     def test_averaging_is_the_mean_of_the_last_steps(self, mechanism):
         every = tuple(range(1, STEPS + 1))
         task = make_task(SMALL_CNN, IMAGE, mechanism=mechanism, checkpoints=every)
-        path = autograd.fit(task)
+        path = AUTOGRAD.fit(task)
         averaged = dataclasses.replace(task.recipe, averaging=0.4)
-        kept = autograd.fit(dataclasses.replace(task, recipe=averaged, checkpoints=(5, 10)))
+        kept = AUTOGRAD.fit(dataclasses.replace(task, recipe=averaged, checkpoints=(5, 10)))
         for step, window in ((5, (4, 5)), (10, (7, 8, 9, 10))):
             mean = torch.stack([vector(path[at]) for at in window]).mean(0)
             assert relative(vector(kept[step]), mean) < 1e-5
@@ -111,16 +114,16 @@ class TestBothPaths:
             checkpoints=(1, STEPS),
         )
         with pytest.raises(Diverged, match=r"model 0.* after step"):
-            autograd.fit(task)
+            AUTOGRAD.fit(task)
 
     def test_a_rate_too_large_is_a_divergence(self, mechanism):
         recipe = dataclasses.replace(RECIPE, lr=1e30, weight_decay=1.0)
         with pytest.raises(Diverged):
-            autograd.fit(make_task(SMALL_CNN, IMAGE, recipe, mechanism=mechanism))
+            AUTOGRAD.fit(make_task(SMALL_CNN, IMAGE, recipe, mechanism=mechanism))
 
     def test_progress_rises_to_one(self, mechanism):
         seen: list[float] = []
-        autograd.fit(make_task(Softmax(), TABLE, mechanism=mechanism, models=(0, 1)), seen.append)
+        AUTOGRAD.fit(make_task(Softmax(), TABLE, mechanism=mechanism, models=(0, 1)), seen.append)
         assert seen == sorted(seen)
         assert seen[-1] == 1.0
         assert 0.5 in seen
@@ -129,13 +132,7 @@ class TestBothPaths:
 def reference_losses(task: Task, kept: Snapshots) -> dict[int, float]:
     losses = {}
     for step, weights in kept.items():
-        outputs = autograd.logits(
-            task.architecture,
-            weights,
-            task.data.reference_inputs,
-            shape=task.shape,
-            n_classes=CLASSES,
-        )
+        outputs = predict(task, weights, task.data.reference_inputs)
         losses[step] = float(functional.cross_entropy(outputs[0], task.data.reference_targets))
     return losses
 
@@ -157,7 +154,7 @@ def test_patience_releases_the_best_epoch(patience):
         task, data=data, sampling=task.sampling._replace(steps=20), checkpoints=(20,)
     )
     epochs = tuple(range(2, 21, 2))
-    path = autograd.fit(dataclasses.replace(task, checkpoints=epochs))
+    path = AUTOGRAD.fit(dataclasses.replace(task, checkpoints=epochs))
     losses = reference_losses(task, path)
     best, waited = epochs[0], 0
     for step in epochs[1:]:
@@ -166,7 +163,7 @@ def test_patience_releases_the_best_epoch(patience):
             break
     assert epochs[0] < best < epochs[-1]
     stopping = dataclasses.replace(recipe, patience=patience)
-    kept = autograd.fit(dataclasses.replace(task, recipe=stopping))
+    kept = AUTOGRAD.fit(dataclasses.replace(task, recipe=stopping))
     assert list(kept) == [20]
     assert torch.equal(vector(kept[20]), vector(path[best]))
 
@@ -174,12 +171,12 @@ def test_patience_releases_the_best_epoch(patience):
 def test_patience_with_early_checkpoints_keeps_every_key():
     recipe = dataclasses.replace(RECIPE, patience=1, lr=5.0)
     task = make_task(MLP(hidden=(30,)), TABLE, recipe, checkpoints=(2, 9, STEPS))
-    assert list(autograd.fit(task)) == [2, 9, STEPS]
+    assert list(AUTOGRAD.fit(task)) == [2, 9, STEPS]
 
 
 def test_snapshots_are_stacked_state_dicts():
     task = make_task(SMALL_CNN, IMAGE, models=(0, 1, 2))
-    weights = autograd.fit(task)[STEPS]
+    weights = AUTOGRAD.fit(task)[STEPS]
     expected = started(task).state_dict()
     assert list(weights) == list(expected)
     for name, value in weights.items():
@@ -193,8 +190,8 @@ def test_logits_are_those_of_each_model(monkeypatch):
     monkeypatch.setattr(autograd, "_EVALUATION_BATCH", 7)
     net = CNN(width=3, hidden=5, dropout=0.5)
     task = make_task(net, IMAGE, models=(0, 1, 2))
-    weights = autograd.fit(task)[STEPS]
-    outputs = autograd.logits(net, weights, task.data.inputs, shape=IMAGE, n_classes=CLASSES)
+    weights = AUTOGRAD.fit(task)[STEPS]
+    outputs = AUTOGRAD.logits(Ensemble(Network(net, IMAGE, CLASSES), weights), task.data.inputs)
     assert outputs.shape == (3, N, CLASSES)
     assert not outputs.requires_grad
     for model in range(3):
@@ -211,4 +208,4 @@ class _WithBatchNorm(Architecture):
 
 def test_batch_norm_of_a_plugin_is_refused():
     with pytest.raises(UserError, match="BatchNorm1d"):
-        autograd.fit(make_task(_WithBatchNorm(), TABLE))
+        AUTOGRAD.fit(make_task(_WithBatchNorm(), TABLE))

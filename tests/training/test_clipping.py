@@ -11,8 +11,9 @@ from dpbench.defenses import DpSgd
 from dpbench.errors import UserError
 from dpbench.models import MLP
 from dpbench.testing import check_defense
-from dpbench.training import autograd, dense
+from dpbench.training import dense
 from dpbench.training.clipping import ClippingNorms
+from dpbench.training.fit import AUTOGRAD, DENSE
 from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
 from tests.training.small_task import TABLE, N, make_task
@@ -47,11 +48,11 @@ def test_both_engines_follow_alike_and_clip_to_what_they_follow():
     task = make_task(MLP(hidden=(8,)), TABLE, recipe, models=(0, 1), mechanism=mechanism)
     task = dataclasses.replace(task, members=torch.ones(2, N, dtype=torch.bool))
     task = dataclasses.replace(task, sampling=task.sampling._replace(batch=float(N)))
-    ours, theirs = (engine.fit(task)[10] for engine in (dense, autograd))
+    ours, theirs = (engine.fit(task)[10] for engine in (DENSE, AUTOGRAD))
     fixed = dataclasses.replace(task, mechanism=dataclasses.replace(mechanism, quantile=None))
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(ours["3.weight"], dense.fit(fixed)[10]["3.weight"], atol=1e-3)
+    assert not torch.allclose(ours["3.weight"], DENSE.fit(fixed)[10]["3.weight"], atol=1e-3)
 
 
 def test_the_noise_follows_the_norm():
@@ -60,7 +61,7 @@ def test_the_noise_follows_the_norm():
     task = make_task(MLP(hidden=(64,)), TABLE, recipe, models=(0,), mechanism=mechanism)
     one = dataclasses.replace(task, checkpoints=(1, 2), sampling=task.sampling._replace(steps=2))
     start = dense._initial(one, slice(None))
-    for engine in (dense, autograd):
+    for engine in (DENSE, AUTOGRAD):
         after = engine.fit(one)
         first = (after[1]["1.weight"] - start["1.weight"]).std()
         second = (after[2]["1.weight"] - after[1]["1.weight"]).std()

@@ -9,9 +9,12 @@ from torch import nn
 
 from dpbench.models import MLP, Softmax
 from dpbench.models.base import Architecture
+from dpbench.models.network import Network
 from dpbench.training import dense
 from dpbench.training.batches import poisson_batches, shuffled_batches
 from dpbench.training.dense_net import DenseNet
+from dpbench.training.ensemble import Ensemble
+from dpbench.training.fit import DENSE, predict
 from dpbench.training.recipe import Recipe
 from dpbench.training.schedule import learning_rates
 from dpbench.training.task import Diverged, Mechanism, Task, TrainingData
@@ -86,7 +89,7 @@ def assert_same(weights: dict, built: list[nn.Module], tolerance: float = 1e-5) 
 @pytest.fixture(autouse=True)
 def _side_by_side(monkeypatch):
     """Trains all K models in one chunk, so that the tests can replay its batches."""
-    monkeypatch.setattr(dense, "models_at_once", lambda *_: K)
+    monkeypatch.setattr(dense.DenseEngine, "models_at_once", lambda *_: K)
 
 
 @pytest.mark.parametrize("architecture", NETS, ids=lambda net: net.label())
@@ -110,7 +113,7 @@ def test_sgd_equals_a_plain_loop(architecture, weight_decay):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    assert_same(dense.fit(task)[STEPS], built)
+    assert_same(DENSE.fit(task)[STEPS], built)
 
 
 def clipped_sum(module: nn.Module, inputs, targets, norm: float) -> list[torch.Tensor]:
@@ -142,7 +145,7 @@ def test_dp_sgd_without_noise_equals_a_per_example_loop(architecture, norm):
                 for p, v, g in zip(module.parameters(), velocity, total, strict=True):
                     v.mul_(0.5).add_(g / task.sampling.batch).add_(p, alpha=0.01)
                     p.sub_(rate * v)
-    assert_same(dense.fit(task)[STEPS], built)
+    assert_same(DENSE.fit(task)[STEPS], built)
 
 
 @pytest.mark.oracle
@@ -177,7 +180,7 @@ def test_dp_sgd_without_noise_equals_opacus(architecture):
                 optimizer.step()
             wrapped.remove_hooks()
     # Opacus divides by norm + 1e-6 instead of the norm.
-    assert_same(dense.fit(task)[STEPS], built, tolerance=3e-5)
+    assert_same(DENSE.fit(task)[STEPS], built, tolerance=3e-5)
 
 
 def test_noise_has_the_stated_deviation_and_a_fixed_denominator():
@@ -190,7 +193,7 @@ def test_noise_has_the_stated_deviation_and_a_fixed_denominator():
         recipe=Recipe(epochs=5, batch_size=10, lr=0.1, momentum=0.0, schedule="constant"),
     )
     start = dense._initial(task, slice(None))
-    end = dense.fit(task)[STEPS]
+    end = DENSE.fit(task)[STEPS]
     moved = torch.cat([(end[name] - start[name]).flatten() for name in end])
     expected = 0.1 * 1.5 * 2.0 / 10 * STEPS**0.5
     assert moved.mean().abs() < 4 * expected / len(moved) ** 0.5
@@ -213,7 +216,7 @@ def test_the_denominator_does_not_depend_on_the_number_of_members():
             base, data=doubled, members=members.expand(K, N), sampling=sampling, checkpoints=(1,)
         )
         start = dense._initial(task, slice(None))
-        end = dense.fit(task)[1]
+        end = DENSE.fit(task)[1]
         moves.append(end["1.weight"] - start["1.weight"])
     torch.testing.assert_close(2 * moves[0], moves[1], rtol=1e-4, atol=1e-6)
 
@@ -255,8 +258,8 @@ def test_a_custom_loss_takes_the_same_steps_as_the_closed_form():
     plain = make_task(NETS[1])
     custom = dataclasses.replace(plain, loss=cross_entropy)
     soft = plain.data._replace(targets=nn.functional.one_hot(plain.data.targets, C).float())
-    first, second = dense.fit(plain)[STEPS], dense.fit(custom)[STEPS]
-    third = dense.fit(dataclasses.replace(plain, data=soft))[STEPS]
+    first, second = DENSE.fit(plain)[STEPS], DENSE.fit(custom)[STEPS]
+    third = DENSE.fit(dataclasses.replace(plain, data=soft))[STEPS]
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(first[name], third[name], rtol=1e-5, atol=1e-6)
@@ -269,7 +272,7 @@ def test_a_penalty_on_half_the_squared_weights_is_weight_decay():
     recipe = Recipe(epochs=5, batch_size=10, lr=0.1, momentum=0.9)
     penalised = make_task(NETS[3], recipe=recipe, regularise=half_square)
     decayed = make_task(NETS[3], recipe=dataclasses.replace(recipe, weight_decay=0.03))
-    first, second = dense.fit(penalised)[STEPS], dense.fit(decayed)[STEPS]
+    first, second = DENSE.fit(penalised)[STEPS], DENSE.fit(decayed)[STEPS]
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-5, atol=1e-6)
 
@@ -277,13 +280,13 @@ def test_a_penalty_on_half_the_squared_weights_is_weight_decay():
 def test_a_nan_loss_diverges():
     task = make_task(NETS[1], loss=lambda logits, targets: logits.sum(-1) * torch.nan)
     with pytest.raises(Diverged, match="not finite"):
-        dense.fit(task)
+        DENSE.fit(task)
 
 
 def test_checkpoints_are_the_weights_of_a_shorter_training():
     task = make_task(NETS[1], checkpoints=(4, STEPS))
-    both = dense.fit(task)
-    short = dense.fit(dataclasses.replace(task, checkpoints=(4,)))
+    both = DENSE.fit(task)
+    short = DENSE.fit(dataclasses.replace(task, checkpoints=(4,)))
     for name, value in short[4].items():
         assert torch.equal(value, both[4][name])
         assert not torch.equal(value, both[STEPS][name])
@@ -292,8 +295,8 @@ def test_checkpoints_are_the_weights_of_a_shorter_training():
 def test_averaging_is_the_mean_of_the_last_iterates():
     every = tuple(range(1, STEPS + 1))
     recipe = Recipe(epochs=5, batch_size=10, lr=0.1)
-    iterates = dense.fit(make_task(NETS[1], recipe=recipe, checkpoints=every))
-    averaged = dense.fit(make_task(NETS[1], recipe=dataclasses.replace(recipe, averaging=0.3)))
+    iterates = DENSE.fit(make_task(NETS[1], recipe=recipe, checkpoints=every))
+    averaged = DENSE.fit(make_task(NETS[1], recipe=dataclasses.replace(recipe, averaging=0.3)))
     for name, value in averaged[STEPS].items():
         mean = sum(iterates[step][name] for step in (8, 9, 10)) / 3
         torch.testing.assert_close(value, mean, rtol=1e-5, atol=1e-6)
@@ -307,12 +310,12 @@ def test_patience_releases_each_models_best_epoch():
     epochs = tuple(range(per_epoch, steps + 1, per_epoch))
     task = dataclasses.replace(task, sampling=sampling, checkpoints=epochs)
     # Reference labels independent of the inputs: the loss falls a little, then rises.
-    iterates = dense.fit(task)
+    iterates = DENSE.fit(task)
     losses = torch.stack([reference_loss(task, iterates[step]) for step in epochs])
     patient = dataclasses.replace(
         task, recipe=dataclasses.replace(recipe, patience=2), checkpoints=(steps,)
     )
-    released = dense.fit(patient)[steps]
+    released = DENSE.fit(patient)[steps]
     for model in range(K):
         best, waited = 0, 0
         for epoch in range(1, len(epochs)):
@@ -327,9 +330,7 @@ def test_patience_releases_each_models_best_epoch():
 
 
 def reference_loss(task: Task, weights: dict) -> torch.Tensor:
-    scores = dense.logits(
-        task.architecture, weights, task.data.reference_inputs, shape=(D,), n_classes=C
-    )
+    scores = predict(task, weights, task.data.reference_inputs)
     targets = task.data.reference_targets.expand(K, -1)
     return torch.stack(
         [nn.functional.cross_entropy(s, t) for s, t in zip(scores, targets, strict=True)]
@@ -340,7 +341,7 @@ def reference_loss(task: Task, weights: dict) -> torch.Tensor:
 def test_logits_equal_the_modules(architecture):
     task = make_task(architecture)
     weights = dense._initial(task, slice(None))
-    values = dense.logits(architecture, weights, task.data.inputs, shape=(D,), n_classes=C)
+    values = DENSE.logits(Ensemble(Network(architecture, (D,), C), weights), task.data.inputs)
     for model, module in enumerate(modules(task)):
         with torch.no_grad():
             torch.testing.assert_close(
@@ -350,6 +351,6 @@ def test_logits_equal_the_modules(architecture):
 
 def test_training_is_deterministic():
     mechanism = Mechanism(max_grad_norm=1.0, noise_multiplier=1.0)
-    first, second = (dense.fit(make_task(NETS[2], mechanism=mechanism)) for _ in range(2))
+    first, second = (DENSE.fit(make_task(NETS[2], mechanism=mechanism)) for _ in range(2))
     for name, value in first[STEPS].items():
         assert torch.equal(value, second[STEPS][name])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_task import CLASSES, CLIP, IMAGE, SMALL_CNN, STEPS, TABLE, make_task
+from small_task import CLIP, IMAGE, SMALL_CNN, STEPS, TABLE, make_task
 from trainings import NET, NOISY, RUNS, training
 
 from dpbench.jobs.store import Store
@@ -22,6 +22,7 @@ from dpbench.study.cell import Plan
 from dpbench.study.context import Context
 from dpbench.study.spec import read_grid
 from dpbench.testing.pretended_gpu import Mixed, PretendedGpu, pretended_gpu
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.fit import fit, logits
 from dpbench.training.task import Snapshots, Task
 
@@ -123,9 +124,10 @@ def test_full_batches_give_the_cpus_weights(gpu, engine):
 @pytest.mark.parametrize(("net", "shape"), [(NET, TABLE), (SMALL_CNN, IMAGE)])
 def test_logits_are_the_cpus(gpu, net, shape):
     task = make_task(net, shape, models=(0, 1))
-    weights, facts = fit(task)[STEPS], {"shape": shape, "n_classes": CLASSES}
+    models = Ensemble(task.network, fit(task)[STEPS])
     ours, theirs = (
-        logits(net, weights, task.data.inputs, **facts, device=device) for device in ("cuda", "cpu")
+        logits(dataclasses.replace(models, device=device), task.data.inputs)
+        for device in ("cuda", "cpu")
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 

@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional
 
 from dpbench.models import MLP
-from dpbench.training import autograd, dense
+from dpbench.training import dense
+from dpbench.training.ensemble import Ensemble
+from dpbench.training.fit import AUTOGRAD, DENSE
 from dpbench.training.recipe import Recipe
 from dpbench.training.schedule import learning_rates
 from dpbench.training.task import Mechanism, Setting, Step
@@ -15,7 +17,7 @@ from tests.training.small_task import CLASSES, TABLE, N, make_task
 
 NET = MLP(hidden=(8,))
 FULL = Recipe(epochs=4, sampling_rate=1.0, lr=0.3, momentum=0.9, weight_decay=0.01)
-ENGINES = [dense, autograd]
+ENGINES = [DENSE, AUTOGRAD]
 
 
 def task_of(**changes):
@@ -76,10 +78,10 @@ def test_training_starts_from_given_weights_and_leaves_the_frozen_ones(engine, m
 def test_clipping_measures_trained_layers_only():
     task = whole_batches(task_of(mechanism=Mechanism(max_grad_norm=0.05, noise_multiplier=0.0)))
     task = dataclasses.replace(task, frozen=frozenset({"1.weight", "1.bias"}))
-    assert same(fitted(dense, task), fitted(autograd, task), atol=1e-5)
+    assert same(fitted(DENSE, task), fitted(AUTOGRAD, task), atol=1e-5)
     unfrozen = dataclasses.replace(task, frozen=frozenset())
     assert not torch.allclose(
-        fitted(dense, task)["3.weight"], fitted(dense, unfrozen)["3.weight"], atol=1e-4
+        fitted(DENSE, task)["3.weight"], fitted(DENSE, unfrozen)["3.weight"], atol=1e-4
     )
 
 
@@ -128,9 +130,9 @@ def ascending(setting: Setting):
 def test_an_objective_means_the_same_in_both_engines():
     task = whole_batches(task_of())
     task = dataclasses.replace(task, objective=ascending)
-    ours = fitted(dense, task)
-    assert same(ours, fitted(autograd, task), atol=1e-5)
-    assert not same(ours, fitted(dense, dataclasses.replace(task, objective=None)), atol=1e-3)
+    ours = fitted(DENSE, task)
+    assert same(ours, fitted(AUTOGRAD, task), atol=1e-5)
+    assert not same(ours, fitted(DENSE, dataclasses.replace(task, objective=None)), atol=1e-3)
 
 
 @pytest.mark.parametrize("mechanism", [None, Mechanism(max_grad_norm=0.2, noise_multiplier=0.0)])
@@ -138,10 +140,10 @@ def test_adam_is_torchs(mechanism):
     task = whole_batches(task_of(mechanism=mechanism))
     recipe = dataclasses.replace(FULL, optimizer="adam", lr=0.05)
     task = dataclasses.replace(task, recipe=recipe)
-    ours, theirs = fitted(dense, task), fitted(autograd, task)
+    ours, theirs = fitted(DENSE, task), fitted(AUTOGRAD, task)
     assert same(ours, theirs, atol=1e-4)
     sgd = dataclasses.replace(task, recipe=dataclasses.replace(recipe, optimizer="sgd"))
-    assert not same(ours, fitted(dense, sgd), atol=1e-2)
+    assert not same(ours, fitted(DENSE, sgd), atol=1e-2)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -170,9 +172,7 @@ def test_a_model_stops_at_the_first_epoch_that_is_accurate_enough(engine):
     data, scores = task.data, []
     for step in range(1, 41):
         after = engine.fit(dataclasses.replace(task, checkpoints=(step, 40)))[step]
-        outputs = engine.logits(
-            NET, after, data.reference_inputs, shape=TABLE, n_classes=CLASSES
-        ).argmax(-1)
+        outputs = engine.logits(Ensemble(task.network, after), data.reference_inputs).argmax(-1)
         scores.append((outputs == data.reference_targets).double().mean(1))
     least = float(torch.stack(scores)[15].median())
     recipe = dataclasses.replace(task.recipe, stop_accuracy=least)

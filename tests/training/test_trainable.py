@@ -16,7 +16,9 @@ from dpbench.errors import UserError
 from dpbench.models import CNN, MLP, ResNet
 from dpbench.models.build import built
 from dpbench.seeds import seed_for
-from dpbench.training import autograd, white_box
+from dpbench.training import white_box
+from dpbench.training.ensemble import Ensemble
+from dpbench.training.fit import AUTOGRAD
 from dpbench.training.partial import Partial
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Mechanism
@@ -35,7 +37,7 @@ def one_step(net, shape=TABLE, **changes):
     """Returns a network's state before and after a step of learning rate 1, and the task."""
     task = make_task(net, shape, STEP, checkpoints=(1,), **changes)
     network = built(net, shape, CLASSES, seed=seed_for(task.seed, "init", 0))
-    return task, network, {name: value[0] for name, value in autograd.fit(task)[1].items()}
+    return task, network, {name: value[0] for name, value in AUTOGRAD.fit(task)[1].items()}
 
 
 def clipped_update(network, task) -> dict[str, torch.Tensor]:
@@ -87,10 +89,10 @@ def test_clipped_gradients_are_those_of_single_examples(name):
 @pytest.mark.parametrize("mechanism", [None, Mechanism(max_grad_norm=1.0, noise_multiplier=1.0)])
 def test_trainings_are_repeatable_and_leave_the_global_generators_alone(name, mechanism):
     task = make_task(GOOD[name], TABLE, mechanism=mechanism)
-    ours = autograd.fit(task)
+    ours = AUTOGRAD.fit(task)
     with torch.random.fork_rng():
         torch.manual_seed(12345)
-        again = autograd.fit(task)
+        again = AUTOGRAD.fit(task)
     assert torch.equal(vector(ours[10]), vector(again[10]))
 
 
@@ -135,7 +137,7 @@ def test_some_networks_are_refused_under_clipping_only(name):
     with pytest.raises(UserError, match=message):
         require_trainable(trial(net, clips=True))
     with pytest.raises(UserError, match=message):
-        autograd.fit(make_task(net, TABLE, mechanism=CLIP))
+        AUTOGRAD.fit(make_task(net, TABLE, mechanism=CLIP))
 
 
 def test_a_padded_convolution_is_right_where_the_borders_of_the_examples_it_was_tried_on_are_zero():
@@ -156,7 +158,7 @@ def test_frozen_parameters_stay_in_plain_training_with_decay():
     for name in ("frozen body", "frozen bias", "frozen weight", "frozen embedding"):
         task = make_task(GOOD[name], TABLE)
         network = built(GOOD[name], TABLE, CLASSES, seed=seed_for(task.seed, "init", 0))
-        after = autograd.fit(task)[10]
+        after = AUTOGRAD.fit(task)[10]
         for key, part in network.named_parameters():
             assert torch.equal(after[key][0], part) != part.requires_grad, key
 
@@ -177,7 +179,7 @@ def test_every_example_has_a_mask_of_its_own_and_every_step_others():
             seen.append(masked)
         return net.out(x) * masked.mean(1, keepdim=True)
 
-    autograd.fit(make_task(of(forward, out=lambda: nn.Linear(D, CLASSES)), TABLE, models=(0, 1)))
+    AUTOGRAD.fit(make_task(of(forward, out=lambda: nn.Linear(D, CLASSES)), TABLE, models=(0, 1)))
     masks = torch.cat(seen[-20:])
     assert len(masks.unique(dim=0)) == len(masks)
 
@@ -204,19 +206,20 @@ def test_a_killed_training_with_dropout_goes_on_to_the_same_bytes(
     name, mechanism, tmp_path, monkeypatch
 ):
     task = make_task(GOOD[name], TABLE, mechanism=mechanism)
-    whole = autograd.fit(task)
+    whole = AUTOGRAD.fit(task)
     saved = dataclasses.replace(task, partial=Partial(tmp_path))
     killed(saved, monkeypatch, after=3)
-    assert_same(autograd.fit(dataclasses.replace(task, partial=Partial(tmp_path))), whole)
+    assert_same(AUTOGRAD.fit(dataclasses.replace(task, partial=Partial(tmp_path))), whole)
 
 
 @pytest.mark.parametrize("of_what", ["weights", "inputs"])
 @pytest.mark.parametrize("name", ["tied", "tokens", "frozen body"])
 def test_white_box_attacks_take_what_is_trained(name, of_what):
     task = make_task(GOOD[name], TABLE)
-    weights, facts = autograd.fit(task)[10], {"shape": TABLE, "n_classes": CLASSES}
+    weights = AUTOGRAD.fit(task)[10]
     inputs, targets = task.data.inputs[:5], task.data.targets[:5]
-    norms = white_box.gradient_norms(GOOD[name], weights, inputs, targets, of=of_what, **facts)
+    models = Ensemble(task.network, weights)
+    norms = white_box.gradient_norms(models, inputs, targets, of=of_what)
     network = built(GOOD[name], TABLE, CLASSES).eval()
     network.load_state_dict({key: value[0] for key, value in weights.items()})
     for row in range(5):

@@ -7,8 +7,10 @@ from small_task import CLASSES, SEED, SMALL_CNN, generator, make_task, started
 from torch.nn import functional
 
 from dpbench.models import CNN, MLP, ResNet, Softmax
+from dpbench.models.network import Network
 from dpbench.training import autograd, dense, white_box
 from dpbench.training import features as feature_module
+from dpbench.training.ensemble import Ensemble
 from dpbench.training.white_box import TrainedModels, gradient_norms, initial_weights, slopes
 
 MODELS, POINTS, TABLE, IMAGE = 3, 17, (6,), (2, 8, 8)
@@ -25,10 +27,14 @@ every_net = pytest.mark.parametrize(
 )
 
 
+def models_of(net, weights, *, shape, n_classes):
+    return Ensemble(Network(net, shape, n_classes), weights)
+
+
 def setting(net, shape):
     """Random weights and directions, inputs, targets, and the facts that go with them."""
     drawn = generator("white box")
-    stack = initial_weights(net, range(MODELS), shape=shape, n_classes=CLASSES, seed=SEED)
+    stack = initial_weights(Network(net, shape, CLASSES), range(MODELS), seed=SEED)
     weights = {
         name: value + 0.1 * torch.randn(value.shape, generator=drawn)
         for name, value in stack.items()
@@ -72,7 +78,7 @@ def test_norms_are_those_of_a_loop(net, shape, monkeypatch):
     monkeypatch.setattr(white_box, "_DENSE_MODELS_AT_ONCE", 2)
     monkeypatch.setattr(white_box, "_GRADIENTS_AT_ONCE", 5000)
     for of, rows in (("weights", expected[0]), ("inputs", expected[1])):
-        found = gradient_norms(net, weights, inputs, targets, of=of, **facts)
+        found = gradient_norms(models_of(net, weights, **facts), inputs, targets, of=of)
         assert found.shape == (MODELS, POINTS)
         assert found.dtype == torch.float64
         assert_close(found, rows)
@@ -81,9 +87,9 @@ def test_norms_are_those_of_a_loop(net, shape, monkeypatch):
 @pytest.mark.parametrize("net", DENSE, ids=lambda net: net.label())
 def test_ghost_norms_are_those_of_gradients_that_exist(net, monkeypatch):
     weights, _, inputs, targets, facts = setting(net, TABLE)
-    ghost = gradient_norms(net, weights, inputs, targets, **facts)
-    monkeypatch.setattr(white_box, "DenseArchitecture", type(None))
-    assert_close(gradient_norms(net, weights, inputs, targets, **facts), ghost)
+    ghost = gradient_norms(models_of(net, weights, **facts), inputs, targets)
+    monkeypatch.setattr(Network, "dense_layers", None)
+    assert_close(gradient_norms(models_of(net, weights, **facts), inputs, targets), ghost)
 
 
 @every_net
@@ -91,7 +97,7 @@ def test_slopes_are_those_of_a_loop(net, shape, monkeypatch):
     weights, along, inputs, targets, facts = setting(net, shape)
     expected = slow(net, shape, weights, inputs, targets, along)[2]
     monkeypatch.setattr(white_box, "_EXAMPLES_AT_ONCE", 5)
-    found = slopes(net, weights, along, inputs, targets, **facts)
+    found = slopes(models_of(net, weights, **facts), along, inputs, targets)
     # Slopes near zero are differences of larger terms: their size is the scale of the error.
     assert float((found - expected).abs().max() / expected.abs().mean()) < 1e-5
 
@@ -99,11 +105,11 @@ def test_slopes_are_those_of_a_loop(net, shape, monkeypatch):
 def test_slopes_are_linear_in_the_direction_and_zero_along_nothing():
     net = MLP(hidden=(8,))
     weights, along, inputs, targets, facts = setting(net, TABLE)
-    once = slopes(net, weights, along, inputs, targets, **facts)
+    once = slopes(models_of(net, weights, **facts), along, inputs, targets)
     longer = {name: -3 * value for name, value in along.items()}
     nowhere = {name: 0 * value for name, value in along.items()}
-    assert_close(slopes(net, weights, longer, inputs, targets, **facts), -3 * once)
-    assert not slopes(net, weights, nowhere, inputs, targets, **facts).any()
+    assert_close(slopes(models_of(net, weights, **facts), longer, inputs, targets), -3 * once)
+    assert not slopes(models_of(net, weights, **facts), nowhere, inputs, targets).any()
 
 
 @pytest.mark.parametrize("net", [Softmax(), MLP(hidden=(8,))], ids=["softmax", "mlp"])
@@ -116,7 +122,7 @@ def test_norms_keep_their_digits_where_the_confidence_rounds_to_one(net):
         # In single precision p_y rounds to 1 from a margin of 17, and 1 - p_y to 0 from 104.
         moved = {name: value.clone() for name, value in weights.items()}
         moved[bias][:, 0] += margin
-        return gradient_norms(net, moved, inputs, targets, of=of, **facts)
+        return gradient_norms(models_of(net, moved, **facts), inputs, targets, of=of)
 
     for of in ("weights", "inputs"):
         found = norms(of, 120)
@@ -127,11 +133,11 @@ def test_norms_keep_their_digits_where_the_confidence_rounds_to_one(net):
 def test_initial_weights_are_those_of_both_engines():
     net = MLP(hidden=(8,))
     task = make_task(net, TABLE, models=(0, 1, 2))
-    ours = initial_weights(net, range(3), shape=TABLE, n_classes=CLASSES, seed=SEED)
+    ours = initial_weights(task.network, range(3), seed=SEED)
     for name, value in dense._initial(task, slice(None)).items():
         assert torch.equal(ours[name], value)
     cnn = make_task(SMALL_CNN, IMAGE, models=(0, 1))
-    ours = initial_weights(SMALL_CNN, range(2), shape=IMAGE, n_classes=CLASSES, seed=SEED)
+    ours = initial_weights(cnn.network, range(2), seed=SEED)
     for position in range(2):
         kept = autograd._Training(cnn, autograd._on_device(cnn), position).network.state_dict()
         for name, value in started(cnn, position).state_dict().items():
@@ -142,24 +148,18 @@ def test_initial_weights_are_those_of_both_engines():
 @every_net
 def test_trained_models_speak_numpy_and_agree_with_the_functions(net, shape):
     weights, along, inputs, targets, facts = setting(net, shape)
-    shown = TrainedModels(
-        architecture=net,
-        trained=weights,
-        inputs=inputs,
-        labels=targets,
-        n_classes=CLASSES,
-        seed=SEED,
-    )
+    models = models_of(net, weights, **facts)
+    shown = TrainedModels(models=models, inputs=inputs, labels=targets, seed=SEED)
     assert shown.linear == isinstance(net, Softmax)
     flat, start = shown.weights(), shown.initial_weights()
     size = sum(value[0].numel() for value in weights.values())
     assert flat.shape == start.shape == (MODELS, size)
     assert shown.logits().shape == (MODELS, POINTS, CLASSES)
     for of in ("weights", "inputs"):
-        expected = gradient_norms(net, weights, inputs, targets, of=of, **facts)
+        expected = gradient_norms(models_of(net, weights, **facts), inputs, targets, of=of)
         assert np.array_equal(shown.gradient_norms(of), expected)
     directions = torch.cat([value.flatten(1) for value in along.values()], 1).numpy()
-    expected = slopes(net, weights, along, inputs, targets, **facts)
+    expected = slopes(models_of(net, weights, **facts), along, inputs, targets)
     assert np.array_equal(shown.slopes(flat, directions), expected)
     # Weights are a copy: what an attack does to them changes no model.
     flat *= 0
@@ -169,9 +169,15 @@ def test_trained_models_speak_numpy_and_agree_with_the_functions(net, shape):
 def test_a_linear_model_is_linear_in_its_flattened_weights():
     weights, _, inputs, targets, _ = setting(Softmax(), TABLE)
     mean = {name: value.mean(0, keepdim=True) for name, value in weights.items()}
-    facts = {"inputs": inputs, "labels": targets, "n_classes": CLASSES, "seed": SEED}
-    apart = TrainedModels(architecture=Softmax(), trained=weights, **facts).logits()
-    together = TrainedModels(architecture=Softmax(), trained=mean, **facts).logits()
+    apart, together = (
+        TrainedModels(
+            models=models_of(Softmax(), one, shape=TABLE, n_classes=CLASSES),
+            inputs=inputs,
+            labels=targets,
+            seed=SEED,
+        ).logits()
+        for one in (weights, mean)
+    )
     np.testing.assert_allclose(apart.mean(0), together[0], rtol=1e-5, atol=1e-6)
 
 
@@ -179,9 +185,9 @@ def test_a_linear_model_is_linear_in_its_flattened_weights():
 def test_features_and_head_make_the_logits(net, shape, monkeypatch):
     monkeypatch.setattr(feature_module, "_EXAMPLES_AT_ONCE", 5)
     monkeypatch.setattr(feature_module, "_DENSE_MODELS_AT_ONCE", 2)
-    weights, _, inputs, targets, _ = setting(net, shape)
+    weights, _, inputs, targets, facts = setting(net, shape)
     public = torch.randn(4, *shape, generator=generator("public"))
-    facts = {"architecture": net, "trained": weights, "n_classes": CLASSES, "seed": SEED}
+    facts = {"models": models_of(net, weights, **facts), "seed": SEED}
     shown = TrainedModels(inputs=inputs, labels=targets, reference=public, **facts)
     asked = TrainedModels(inputs=public, labels=targets[:4], **facts)
     head = shown.head().astype(float)
@@ -213,8 +219,8 @@ def test_a_network_that_ends_otherwise_has_no_head():
         def build(self, shape, n_classes, generator):
             return Tempered(super().build(shape, n_classes, generator))
 
-    assert feature_module.head_name(Ends(), shape=IMAGE, n_classes=CLASSES) is None
-    assert feature_module.head_name(CNN(), shape=IMAGE, n_classes=CLASSES) == "9"
+    assert feature_module.head_name(Network(Ends(), IMAGE, CLASSES)) is None
+    assert feature_module.head_name(Network(CNN(), IMAGE, CLASSES)) == "9"
 
 
 def slow_influences(net, shape, weights, inputs, targets, places):
@@ -236,8 +242,8 @@ def slow_influences(net, shape, weights, inputs, targets, places):
 @every_net
 @pytest.mark.parametrize(("steps", "places"), [(1, [1.0]), (2, [0.25, 0.75])])
 def test_influences_are_those_of_a_loop(net, shape, steps, places):
-    weights, _, inputs, targets, _ = setting(net, shape)
-    facts = {"architecture": net, "trained": weights, "n_classes": CLASSES, "seed": SEED}
+    weights, _, inputs, targets, facts = setting(net, shape)
+    facts = {"models": models_of(net, weights, **facts), "seed": SEED}
     shown = TrainedModels(inputs=inputs, labels=targets, **facts)
     blocks = list(shown.influences(at_once=5, steps=steps))
     assert [block.shape[1] for block in blocks] == [5, 5, 5, 2]
@@ -249,8 +255,8 @@ def test_influences_are_those_of_a_loop(net, shape, steps, places):
 
 def test_influences_on_the_path_from_zero_add_up_to_what_the_logit_gains():
     net = MLP(hidden=(8, 6), activation="tanh")
-    weights, _, inputs, targets, _ = setting(net, TABLE)
-    facts = {"architecture": net, "trained": weights, "n_classes": CLASSES, "seed": SEED}
+    weights, _, inputs, targets, facts = setting(net, TABLE)
+    facts = {"models": models_of(net, weights, **facts), "seed": SEED}
 
     def centred(moved):
         logits = TrainedModels(inputs=moved, labels=targets, **facts).logits().astype(float)
