@@ -28,7 +28,7 @@ from dpbench.study import execution
 from dpbench.study.cell import Plan
 from dpbench.study.context import Context
 from dpbench.study.spec import read_grid
-from dpbench.study.tables import Tables
+from dpbench.study.tables import TableBuilder
 from dpbench.study.worker import worker_of
 
 GRID = Path(__file__).parents[1] / "grids" / "attacks.yaml"
@@ -67,7 +67,7 @@ def _planned(out: Path) -> tuple[Context, Plan]:
 
 
 def _print_seconds(context: Context, plan: Plan) -> None:
-    timings = Tables(context, plan).timings()
+    timings = TableBuilder(context, plan).timings()
     for kind in ("attack", "evaluate"):
         rows = timings[timings["kind"] == kind].sort_values("seconds", ascending=False)
         print(

@@ -13,14 +13,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
+from dpbench.arrays import Floats, Ints
 from dpbench.attacks.toolbox.displacement import evidence_of
 from dpbench.metrics import roc
-
-Floats = NDArray[np.floating]
-Ints = NDArray[np.integer]
 
 CLASSES, FEATURES, POINTS = 10, 75, 400
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, nn
 
+from dpbench.arrays import Bools, Floats
 from dpbench.attacks import Access, Attack, Oracle, View
 from dpbench.models.dense_layer import DenseArchitecture, DenseLayer
 from dpbench.models.network import Network
@@ -25,9 +26,7 @@ from dpbench.training.fit import fit, logits
 from dpbench.training.recipe import Recipe
 from dpbench.training.task import Mechanism, Task, TrainingData, Weights
 
-Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 CONSTANT = 0.3
 MEANS, LABEL_NOISE = 0.17, 0.03

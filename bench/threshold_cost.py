@@ -12,14 +12,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import dpbench
+from dpbench.arrays import Bools, Floats
 from dpbench.metrics.roc import rank, roc
 from dpbench.metrics.thresholds import best_threshold, decide, fold_curves
-
-Floats = NDArray[np.floating]
-Bools = NDArray[np.bool_]
 
 
 def advantage(scores: Floats, source: Floats, members: Bools) -> float:

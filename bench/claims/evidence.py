@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools as Bools
+from dpbench.arrays import Floats as Floats
 from dpbench.metrics import Interval, roc, tpr_at
 from dpbench.metrics.intervals import crossed_interval, deviations, resampling_weights
 from dpbench.metrics.replicates import Bins
@@ -17,9 +19,6 @@ from dpbench.metrics.roc import auc, rank
 from dpbench.metrics.thresholds import decide, fold_curves
 from dpbench.seeds import rng_for
 from dpbench.study.run import Run
-
-Floats = NDArray[np.floating]
-Bools = NDArray[np.bool_]
 
 HOLDS, FAILS, OPEN = "holds", "fails", "not resolvable"
 REPLICATES = 200

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dpbench import metrics
 from dpbench.audit.reading import Shadows
-from dpbench.audit.rows import Row
+from dpbench.audit.rows import AuditRow
 from dpbench.errors import UserError
 from dpbench.metrics.evaluate import FPRS
 from dpbench.metrics.intervals import Interval, crossed_interval, deviations, resampling_weights
@@ -27,7 +27,7 @@ _LOWEST = (-1.0, 0.0, 0.0, 0.0)
 _BLOCKS, _REPLICATES = 20, 20
 
 
-def pair_metrics(data: ScoreFile, *, covers: str, seed: int = 0) -> list[Row]:
+def pair_metrics(data: ScoreFile, *, covers: str, seed: int = 0) -> list[AuditRow]:
     """Returns metrics whose intervals resample pairs (score, bit), as if independent.
 
     The threshold of advantage and balanced accuracy is chosen, for each half of the pairs, on the
@@ -54,7 +54,7 @@ def pair_metrics(data: ScoreFile, *, covers: str, seed: int = 0) -> list[Row]:
     return _rows(dict(zip(NAMES, intervals, strict=True)), f"{covers}; bootstrap over pairs")
 
 
-def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[Row]:
+def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[AuditRow]:
     """Returns the metrics of M models, as in a run's table, and its lower bound on epsilon."""
     rng = rng_for(seed, "audit metrics")
     try:
@@ -66,7 +66,9 @@ def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[R
             uses_other_bits=shadows == "leave-one-out",
         )
     except ValueError as error:
-        return [Row(kind="metric", name=name, reason=str(error)) for name in (*NAMES, BALANCED)]
+        return [
+            AuditRow(kind="metric", name=name, reason=str(error)) for name in (*NAMES, BALANCED)
+        ]
     intervals = (found.advantage, found.auc, found.tpr_at_fpr_0_01, found.tpr_at_fpr_0_001)
     assumes = "models are independent, bits were independent fair coins"
     if shadows == "leave-one-out":
@@ -74,24 +76,28 @@ def table_metrics(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[R
     covers = "covers new models of the same pool and new examples like these"
     try:
         require_fair(data.members)
-        bound = Row(kind="epsilon", name=ALL_MODELS, value=found.epsilon_lower, assumes=assumes)
+        bound = AuditRow(
+            kind="epsilon", name=ALL_MODELS, value=found.epsilon_lower, assumes=assumes
+        )
     except UserError as error:
-        bound = Row(kind="epsilon", name=ALL_MODELS, reason=str(error).partition("\n")[0])
+        bound = AuditRow(kind="epsilon", name=ALL_MODELS, reason=str(error).partition("\n")[0])
         covers += "; the bits are no fair coins, so scores may know them from the other models"
     named = dict(zip(NAMES, intervals, strict=True))
     return [*_rows(named, covers), bound]
 
 
-def _rows(intervals: dict[str, Interval], assumes: str) -> list[Row]:
+def _rows(intervals: dict[str, Interval], assumes: str) -> list[AuditRow]:
     half = Interval(*((1 + limit) / 2 for limit in intervals["advantage"]))
     rows = []
     for name, interval in {**intervals, BALANCED: half}.items():
         if math.isnan(interval.value):
             reason = "not resolvable: fewer non-members than one over the FPR"
-            rows.append(Row(kind="metric", name=name, reason=reason))
+            rows.append(AuditRow(kind="metric", name=name, reason=reason))
             continue
         value, low, high = (float(limit) for limit in interval)
-        rows.append(Row(kind="metric", name=name, value=value, low=low, high=high, assumes=assumes))
+        rows.append(
+            AuditRow(kind="metric", name=name, value=value, low=low, high=high, assumes=assumes)
+        )
     return rows
 
 

@@ -37,7 +37,7 @@ _SHADOWED = "a model's scores may use the other models' bits (else --shadows non
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AuditRow:
     """One number of the audit.
 
     Attributes:
@@ -61,7 +61,7 @@ class Row:
     reason: str = ""
 
 
-def pair_bounds(data: ScoreFile, *, bits: Bits, seed: int = 0) -> list[Row]:
+def pair_bounds(data: ScoreFile, *, bits: Bits, seed: int = 0) -> list[AuditRow]:
     """Returns the lower bounds on epsilon from `(k,)` scores."""
     if bits == "one-run":
 
@@ -77,7 +77,7 @@ def pair_bounds(data: ScoreFile, *, bits: Bits, seed: int = 0) -> list[Row]:
     return [*_trial_rows(trials, data.delta), *_one_run_rows(pooled, data.delta, seed)]
 
 
-def table_bounds(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[Row]:
+def table_bounds(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[AuditRow]:
     """Returns the lower bounds on epsilon from `(M, n)` scores."""
 
     def pooled() -> OneRun:
@@ -91,11 +91,11 @@ def table_bounds(data: ScoreFile, *, shadows: Shadows, seed: int = 0) -> list[Ro
     return rows + _median_rows(data, seed)
 
 
-def _trial_rows(trials: Trials, delta: float) -> list[Row]:
+def _trial_rows(trials: Trials, delta: float) -> list[AuditRow]:
     return [_row(name, partial(audit, trials, delta=delta)) for name, audit in _TRIALS.items()]
 
 
-def _drawn_rows(data: ScoreFile, seed: int) -> list[Row]:
+def _drawn_rows(data: ScoreFile, seed: int) -> list[AuditRow]:
     draw = rng_for(seed, "audit examples")
     try:
         trials = Trials.one_per_model(data.scores, data.members, draw)
@@ -106,14 +106,14 @@ def _drawn_rows(data: ScoreFile, seed: int) -> list[Row]:
 
 def _one_run_rows(
     run: Callable[[], OneRun], delta: float, seed: int, *, suffix: str = ""
-) -> list[Row]:
+) -> list[AuditRow]:
     def made(audit: _Audit) -> AuditResult:
         return audit(run(), delta=delta, seed=seed)
 
     return [_row(name + suffix, partial(made, audit)) for name, audit in _ONE_RUN.items()]
 
 
-def _median_rows(data: ScoreFile, seed: int) -> list[Row]:
+def _median_rows(data: ScoreFile, seed: int) -> list[AuditRow]:
     """Returns the median over models of each model's one-run bound, made at 97.5 %."""
     models = len(data.scores)
 
@@ -129,12 +129,12 @@ def _median_rows(data: ScoreFile, seed: int) -> list[Row]:
     ]
 
 
-def _row(name: str, audit: Callable[[], AuditResult]) -> Row:
+def _row(name: str, audit: Callable[[], AuditResult]) -> AuditRow:
     try:
         found = audit()
     except UserError as error:
-        return Row(kind="epsilon", name=name, reason=_first_line(error))
-    return Row(
+        return AuditRow(kind="epsilon", name=name, reason=_first_line(error))
+    return AuditRow(
         kind="epsilon",
         name=name,
         value=found.epsilon,
@@ -147,8 +147,8 @@ def _first_line(error: UserError) -> str:
     return str(error).partition("\n")[0]
 
 
-def _not_applicable(names: Iterable[str], reason: str) -> list[Row]:
-    return [Row(kind="epsilon", name=name, reason=reason) for name in names]
+def _not_applicable(names: Iterable[str], reason: str) -> list[AuditRow]:
+    return [AuditRow(kind="epsilon", name=name, reason=reason) for name in names]
 
 
 def _counts(found: AuditResult) -> str:

@@ -2,14 +2,14 @@
 
 from dpbench.audit.metrics import FEWEST_MODELS, pair_metrics, table_metrics
 from dpbench.audit.reading import Bits, Shadows
-from dpbench.audit.rows import Row, pair_bounds, table_bounds
+from dpbench.audit.rows import AuditRow, pair_bounds, table_bounds
 from dpbench.errors import UserError
 from dpbench.privacy.audits.score_file import ScoreFile
 
 
 def audit_rows(
     data: ScoreFile, *, bits: Bits | None = None, shadows: Shadows | None = None, seed: int = 0
-) -> list[Row]:
+) -> list[AuditRow]:
     """Returns all metrics and all lower bounds on epsilon of a file.
 
     What is not said is read in the way that cannot claim too much.

@@ -12,7 +12,7 @@ from dpbench.audit.reading import Bits, Shadows
 from dpbench.cli.console import console
 
 if TYPE_CHECKING:
-    from dpbench.audit.rows import Row
+    from dpbench.audit.rows import AuditRow
     from dpbench.privacy.audits.score_file import ScoreFile
 
 
@@ -55,7 +55,7 @@ def audit(
         json_file.write_text(json.dumps(_document(file, data, rows), indent=1) + "\n")
 
 
-def _show(rows: "list[Row]", *, title: str) -> None:
+def _show(rows: "list[AuditRow]", *, title: str) -> None:
     screen = console()
     metrics = Table("metric", "value", "95 % interval", "which", title=title)
     bounds = Table("method", "epsilon >=", "counted", "assumes", title="95 % lower bounds")
@@ -74,7 +74,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _document(file: Path, data: "ScoreFile", rows: "list[Row]") -> dict[str, Any]:
+def _document(file: Path, data: "ScoreFile", rows: "list[AuditRow]") -> dict[str, Any]:
     return {
         "file": str(file),
         "shape": list(data.scores.shape),

@@ -33,7 +33,7 @@ def reproduce(
     """Run the grids of papers and write a page for each: reported, ours, verdict."""
     from dpbench.reproduction.expectation import find_papers
     from dpbench.reproduction.judge import judge
-    from dpbench.reproduction.measured import Numbers
+    from dpbench.reproduction.measured import RunNumbers
     from dpbench.reproduction.page import page, table
     from dpbench.reproduction.simulated import simulate
     from dpbench.reproduction.variants import grid_of
@@ -56,7 +56,7 @@ def reproduce(
                 missing[grid] = error  # its data are not here, say: the other grids can still run
                 failures.append((grid, str(error)))
                 continue
-            numbers[grid] = Numbers(run)
+            numbers[grid] = RunNumbers(run)
             origins[grid] = f"{run.command}, run {run.key[:16]}"
             failures += failed
         judged[one.name] = judge(one, functools.partial(_found, numbers, missing))

@@ -21,7 +21,7 @@ from dpbench.errors import UserError
 if TYPE_CHECKING:
     from dpbench.cli.run_options import RunOptions
     from dpbench.study.spec import Grid
-    from dpbench.tuning.trials import Trials
+    from dpbench.tuning.trials import TuningTrials
 
 LOSSES = (0.01, 0.03, 0.1)
 
@@ -74,7 +74,7 @@ def tune(
 
 def _tune(
     evaluated: "Grid",
-    planned: "Trials",
+    planned: "TuningTrials",
     folder: Path,
     losses: Sequence[float],
     *,

@@ -13,7 +13,7 @@ from dpbench.game.strongest import StrongestJob
 from dpbench.metrics.paired import Draws, Resampling, combine, resolvable
 from dpbench.metrics.strength import strengths, strongest
 from dpbench.seeds import rng_for
-from dpbench.study.cell import Row
+from dpbench.study.cell import AttackRow
 from dpbench.study.context import Context
 from dpbench.study.run import Run
 
@@ -126,7 +126,7 @@ class Measurements:
             self._leaks(label, list(self._evidence(cell.rows))),
         )
 
-    def _evidence(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, AttackScores]]:
+    def _evidence(self, rows: tuple[AttackRow, ...]) -> Iterator[tuple[str, AttackScores]]:
         """Yields label and scores of what competes for the cell's headline, of the whole cell."""
         best = next(row for row in rows if row.name == "best" and row.knowledge == "adaptive")
         assert isinstance(best.evaluate, StrongestJob)

@@ -12,7 +12,7 @@ from dpbench.study.plugins import load_plugins
 from dpbench.study.spec import Grid, expand_cells
 
 
-class Planned(NamedTuple):
+class PlannedComparison(NamedTuple):
     """A comparison.
 
     Attributes:
@@ -24,7 +24,9 @@ class Planned(NamedTuple):
     compared: tuple[Composition, ...]
 
 
-def plan_comparison(grid: Grid, defenses: Sequence[str], plugins: Sequence[Path] = ()) -> Planned:
+def plan_comparison(
+    grid: Grid, defenses: Sequence[str], plugins: Sequence[Path] = ()
+) -> PlannedComparison:
     """Returns the grid of a comparison.
 
     Population, bits, seeds, recipe and attacks are the run's, so that differences are paired.
@@ -50,7 +52,7 @@ def plan_comparison(grid: Grid, defenses: Sequence[str], plugins: Sequence[Path]
         )
     known = {cell.label for cell in grid.cells}
     added = [cell for cell in compared.values() if cell.label not in known]
-    return Planned(
+    return PlannedComparison(
         dataclasses.replace(
             grid,
             cells=(*grid.cells, *added),

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools as Bools
 from dpbench.component import Component
 from dpbench.data.published import PublishedFile
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 class Told(NamedTuple):

@@ -54,7 +54,7 @@ class Canaries(Settings):
     count: Annotated[int, Field(ge=1)]
 
 
-class Planted(NamedTuple):
+class PlantedCanaries(NamedTuple):
     """A pool with its canaries: inputs `(n, *shape)`, labels `(n,)`, and where they are `(n,)`."""
 
     inputs: Floats
@@ -70,7 +70,7 @@ def plant(
     n_classes: int,
     scaling: Scaling,
     rng: np.random.Generator,
-) -> Planted:
+) -> PlantedCanaries:
     """Returns the pool with `canaries.count` of its examples replaced.
 
     Args:
@@ -119,7 +119,7 @@ def plant(
             assert_never(canaries.kind)
     if len(first_occurrences(inputs)) < n:
         raise _too_few_features(canaries.kind, count)
-    return Planted(inputs, labels, np.isin(np.arange(n), where))
+    return PlantedCanaries(inputs, labels, np.isin(np.arange(n), where))
 
 
 def _other(labels: Ints, n_classes: int, rng: np.random.Generator) -> Ints:

@@ -16,7 +16,7 @@ _RARE = 0.01
 _FEWEST = 3
 
 
-class Rows(NamedTuple):
+class CsvRows(NamedTuple):
     """The first row, and what stands below it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Rows(NamedTuple):
     repeated: bool
 
 
-def has_header(rows: Rows, *, path: Path) -> bool:
+def has_header(rows: CsvRows, *, path: Path) -> bool:
     """Tells a header from an example: names over numbers, or numbers unlike those of examples.
 
     Raises:

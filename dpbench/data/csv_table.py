@@ -19,7 +19,7 @@ from dpbench.data.csv_cells import (
     matches,
     read_cells,
 )
-from dpbench.data.csv_header import LABEL, MISSING, Rows, has_header
+from dpbench.data.csv_header import LABEL, MISSING, CsvRows, has_header
 from dpbench.data.tables import Table
 from dpbench.errors import UserError
 
@@ -64,7 +64,7 @@ def read_csv(path: Path) -> Table:
     )
 
 
-def _rows(cells: Cells) -> Rows:
+def _rows(cells: Cells) -> CsvRows:
     """Returns what tells a header; the share of numbers is that of a sample."""
     below = [column.slice(1, _SAMPLE) for column in cells.columns]
     last, label = cells.columns[-1].slice(1), cells.first[-1]
@@ -72,7 +72,7 @@ def _rows(cells: Cells) -> Rows:
         bool(len(column)) and (matches(column, NUMBER) | matches(column, _TRUTH)).mean() > 0.5
         for column in below
     ]
-    return Rows(
+    return CsvRows(
         cells.first,
         [bool(is_number) for is_number in numeric],
         np.stack([_floats(column) for column in below], axis=1),

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from dpbench.component import Settings, find
 from dpbench.data.base import Array, Bools, Dataset, Floats, Ints, RawData, no_bits
-from dpbench.data.canaries import Canaries, Planted, plant
+from dpbench.data.canaries import Canaries, PlantedCanaries, plant
 from dpbench.data.published import data_folder
 from dpbench.data.scaling import Scaling, average_pool
-from dpbench.data.splitting import MIN_REFERENCE, Split, first_occurrences, split
+from dpbench.data.splitting import MIN_REFERENCE, DataSplit, first_occurrences, split
 from dpbench.data.understood import understood
 from dpbench.errors import UserError
 from dpbench.seeds import rng_for
@@ -119,7 +119,7 @@ def load_population(spec: PopulationSpec, *, seed: int, data_dir: Path | None) -
         part = _tuning(part.reference)
     scaling = Scaling.fit(inputs[part.reference], binary=raw.binary, is_image=raw.is_image)
     everyone = np.ones(len(part.pool), dtype=bool)
-    pool = Planted(scaling.apply(inputs[part.pool]), labels[part.pool], everyone)
+    pool = PlantedCanaries(scaling.apply(inputs[part.pool]), labels[part.pool], everyone)
     if spec.canaries is not None:
         pool = plant(
             spec.canaries,
@@ -235,7 +235,7 @@ def _joined(raw: RawData) -> tuple[Array, Ints]:
     return np.concatenate([raw.train_x, raw.test_x]), np.concatenate([raw.train_y, raw.test_y])
 
 
-def _split(inputs: Array, spec: PopulationSpec, *, n_train: int, seed: int) -> Split:
+def _split(inputs: Array, spec: PopulationSpec, *, n_train: int, seed: int) -> DataSplit:
     distinct = first_occurrences(inputs)
     return split(
         distinct[distinct < n_train],
@@ -247,7 +247,7 @@ def _split(inputs: Array, spec: PopulationSpec, *, n_train: int, seed: int) -> S
     )
 
 
-def _tuning(reference: Ints) -> Split:
+def _tuning(reference: Ints) -> DataSplit:
     """Splits a reference set, which is in random order, into the three parts of a smaller game.
 
     Raises:
@@ -260,7 +260,7 @@ def _tuning(reference: Ints) -> Split:
             f"population.reference: {len(reference)} public examples are too few to tune on",
             allowed=f"at least {4 * MIN_REFERENCE}",
         )
-    return Split(
+    return DataSplit(
         pool=reference[:half],
         test=reference[half : half + quarter],
         reference=reference[half + quarter :],

@@ -29,7 +29,7 @@ def first_occurrences(inputs: Array) -> Ints:
     return np.sort(first).astype(np.int64)
 
 
-class Split(NamedTuple):
+class DataSplit(NamedTuple):
     """Indices of three disjoint parts."""
 
     pool: Ints
@@ -45,7 +45,7 @@ def split(
     test: int | None,
     reference: int | None,
     seed: int,
-) -> Split:
+) -> DataSplit:
     """Draws the three parts by seeded permutations.
 
     Args:
@@ -82,4 +82,4 @@ def split(
     rest = np.setdiff1d(train, chosen)
     order = rng_for(seed, "split").permutation(rest)
     n_reference = reference or min(pool, len(rest) - pool)
-    return Split(pool=order[:pool], test=chosen, reference=order[pool : pool + n_reference])
+    return DataSplit(pool=order[:pool], test=chosen, reference=order[pool : pool + n_reference])

@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.game.membership_game import MembershipGame
 from dpbench.metrics import evaluate
 from dpbench.metrics.strength import strengths
 from dpbench.seeds import rng_for
-
-Floats = NDArray[np.floating]
 
 # Which models select the strongest attack and which report it (metrics fold m % 2).
 SELECT, REPORT = 0, 1

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dpbench.arrays import Floats
 from dpbench.attacks import NotApplicable
 from dpbench.attacks.ensemble import at_quantiles, combination, quantiles_of
 from dpbench.game.attack_scores import AttackScores, evaluation, selection_strengths
@@ -16,7 +17,6 @@ from dpbench.game.membership_game import MembershipGame
 from dpbench.jobs.inputs import Inputs
 from dpbench.jobs.job import Job, Output
 
-Floats = NDArray[np.floating]
 _ARRAYS = ("scores", "selection", "source")
 
 

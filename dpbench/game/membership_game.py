@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools as Bools
 from dpbench.data import Population, membership
 from dpbench.training.task import TrainingData
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from dpbench.arrays import Ints as Ints
 from dpbench.defenses import Composition
 from dpbench.defenses.base import State
 from dpbench.game.membership_game import MembershipGame
@@ -21,8 +21,6 @@ from dpbench.seeds import seed_for
 from dpbench.training.ensemble import Ensemble
 from dpbench.training.fit import logits
 from dpbench.training.task import Weights
-
-Ints = NDArray[np.integer]
 
 # Models are queried in blocks of about this many bytes of scores; no shipped grid has more than
 # one.

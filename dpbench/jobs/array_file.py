@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 _NAMES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
-# Rows of up to 64 MB stay in memory. More go to a file and are copied 16 MB at a time.
+# SpooledRows of up to 64 MB stay in memory. More go to a file and are copied 16 MB at a time.
 _PIECE_BYTES, _SPOOLED_BYTES = 2**24, 2**26
 
 
-class Rows:
+class SpooledRows:
     """An array that is built some rows at a time, and kept in a temporary file if it is large.
 
     Args:
@@ -50,12 +50,12 @@ class Rows:
                 yield piece
 
 
-Arrays = Mapping[str, NDArray[Any] | Rows]
+Arrays = Mapping[str, NDArray[Any] | SpooledRows]
 
 
 def save_arrays(arrays: Arrays, path: Path) -> None:
     """Writes a safetensors file, with the same bytes whether an array is in memory or in a file."""
-    plain = {name: value for name, value in arrays.items() if not isinstance(value, Rows)}
+    plain = {name: value for name, value in arrays.items() if not isinstance(value, SpooledRows)}
     if len(plain) == len(arrays):
         save_file({name: np.ascontiguousarray(value) for name, value in plain.items()}, path)
         return
@@ -66,7 +66,7 @@ def save_arrays(arrays: Arrays, path: Path) -> None:
         file.write(_header(names, arrays))
         for name in names:
             value = arrays[name]
-            for piece in value.pieces() if isinstance(value, Rows) else [value.tobytes()]:
+            for piece in value.pieces() if isinstance(value, SpooledRows) else [value.tobytes()]:
                 file.write(piece)
 
 

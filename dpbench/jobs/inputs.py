@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dpbench.jobs.array_file import Rows
+from dpbench.jobs.array_file import SpooledRows
 from dpbench.jobs.job import Job
 from dpbench.jobs.store import Arrays, Store
 
@@ -64,7 +64,7 @@ class Inputs:
         """
         return self._store.remembered(name, make)
 
-    def new_rows(self) -> Rows:
+    def new_rows(self) -> SpooledRows:
         """Returns an array for the output that is built some rows at a time."""
         return self._store.rows_of()
 

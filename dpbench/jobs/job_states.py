@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 from dpbench.jobs.store import Store
 
 
-class Planned(Protocol):
+class PlannedJob(Protocol):
     """What `JobStates` reads of a job."""
 
     @property
@@ -34,7 +34,7 @@ class Planned(Protocol):
         """Whether it runs without the parents that failed."""
 
 
-_J = TypeVar("_J", bound=Planned)
+_J = TypeVar("_J", bound=PlannedJob)
 
 
 class JobStates(Generic[_J]):
@@ -79,7 +79,7 @@ class JobStates(Generic[_J]):
         return not self.finished.isdisjoint(job.parents)
 
 
-def blocked_by(failed: Set[str], jobs: Iterable[Planned]) -> set[str]:
+def blocked_by(failed: Set[str], jobs: Iterable[PlannedJob]) -> set[str]:
     """Returns the keys of the jobs, parents before children, that a failure leaves without input.
 
     A tolerant job is blocked when all its parents are lost, any other when one is.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dpbench.jobs.job_states import Planned
+from dpbench.jobs.job_states import PlannedJob
 from dpbench.jobs.replace import replace_text
 
 LISTING = "jobs.json"
@@ -23,7 +23,7 @@ class Listed(NamedTuple):
     tolerant: bool
 
 
-def write_listing(jobs: Mapping[str, Planned], folder: Path) -> None:
+def write_listing(jobs: Mapping[str, PlannedJob], folder: Path) -> None:
     """Writes the jobs of a plan, parents before children."""
     # Parents are row numbers: 100,000 jobs would repeat the 32 digits of each key many times.
     number = {key: index for index, key in enumerate(jobs)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dpbench.jobs.claims import Claims
-from dpbench.jobs.job_states import JobStates, Planned
+from dpbench.jobs.job_states import JobStates, PlannedJob
 from dpbench.jobs.replace import replace_text
 from dpbench.jobs.store import Store
 
@@ -37,7 +37,7 @@ def running(states: JobStates[Any], store: Store) -> list[Running]:
     """Returns the jobs that living workers are running, longest first."""
     found = []
     for key, claim in Claims(store.root / "claims").active().items():
-        job: Planned | None = states.jobs.get(key)
+        job: PlannedJob | None = states.jobs.get(key)
         if job is None or key in states.finished:
             continue
         if claim is None:

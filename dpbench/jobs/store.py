@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from dpbench.errors import UserError
 from dpbench.faults import as_os_error, is_fault
-from dpbench.jobs.array_file import Rows, save_arrays
+from dpbench.jobs.array_file import SpooledRows, save_arrays
 from dpbench.jobs.keys import canonical
 from dpbench.jobs.replace import write_synced
 
@@ -190,15 +190,15 @@ class Store:
             self._remembered[name] = make()
         return self._remembered[name]
 
-    def rows_of(self) -> Rows:
+    def rows_of(self) -> SpooledRows:
         """Returns an array that is built some rows at a time, to be published."""
-        return Rows(self.root / "tmp")
+        return SpooledRows(self.root / "tmp")
 
     def publish(
         self,
         key: str,
         record: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any] | Rows] | None = None,
+        arrays: Mapping[str, NDArray[Any] | SpooledRows] | None = None,
     ) -> None:
         """Makes a job finished: all its files appear at once, the record written last.
 
@@ -327,7 +327,7 @@ def _digest(record: Mapping[str, Any], folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _save(arrays: Mapping[str, NDArray[Any] | Rows], path: Path) -> None:
+def _save(arrays: Mapping[str, NDArray[Any] | SpooledRows], path: Path) -> None:
     try:
         save_arrays(arrays, path)
     except SafetensorError as error:

@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-Floats = NDArray[np.floating]
+from dpbench.arrays import Floats
 
 
 class Reading(NamedTuple):

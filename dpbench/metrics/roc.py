@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
-Bools = NDArray[np.bool_]
+from dpbench.arrays import Bools as Bools
+from dpbench.arrays import Floats as Floats
+
 Counts = NDArray[np.integer]
 
 

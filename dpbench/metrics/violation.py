@@ -34,7 +34,7 @@ LEAST_MODELS = 24
 """Effective models below which rates prove nothing; chosen by `bench.violations`."""
 
 
-class Moments(NamedTuple):
+class RowMoments(NamedTuple):
     """TPR and FPR of models at thresholds from others: what a test at any price needs.
 
     Attributes:
@@ -75,7 +75,7 @@ class Moments(NamedTuple):
 class RowEvidence(NamedTuple):
     """What a row says about a claim: rates at the best threshold and at some FPRs, and guesses."""
 
-    rates: tuple[Moments, ...]
+    rates: tuple[RowMoments, ...]
     guesses: LowerBound
 
     def to_json(self) -> dict[str, list[object]]:
@@ -85,7 +85,7 @@ class RowEvidence(NamedTuple):
     @classmethod
     def from_json(cls, found: dict[str, list[Any]]) -> "RowEvidence":
         """Returns the evidence that a record holds."""
-        rates = tuple(Moments(*point) for point in found["rates"])
+        rates = tuple(RowMoments(*point) for point in found["rates"])
         return cls(rates, LowerBound(*found["guesses"]))
 
 
@@ -111,7 +111,7 @@ def moments(
     models: NDArray[np.int64],
     curves: tuple[Roc, Roc],
     fprs: Sequence[float],
-) -> tuple[Moments, ...]:
+) -> tuple[RowMoments, ...]:
     """Returns the rates of models at the best threshold of the other fold, and at its FPRs.
 
     Args:
@@ -158,9 +158,9 @@ def _rate(called: Bools, some: Bools) -> NDArray[np.float64]:
     return rate
 
 
-def _moments(tpr: NDArray[np.float64], fpr: NDArray[np.float64]) -> Moments:
+def _moments(tpr: NDArray[np.float64], fpr: NDArray[np.float64]) -> RowMoments:
     t, f = tpr - tpr.mean(), fpr - fpr.mean()
-    return Moments(
+    return RowMoments(
         models=tpr.size,
         effective=min(_effective(tpr), _effective(fpr)),
         mean=(float(tpr.mean()), float(fpr.mean())),

@@ -9,7 +9,7 @@ from torch import Generator, nn
 from dpbench.component import register
 from dpbench.models.activation import ACTIVATIONS, Activation
 from dpbench.models.base import Architecture
-from dpbench.models.dropout import Dropout
+from dpbench.models.dropout import DrivenDropout
 from dpbench.models.group_norm import group_norm
 from dpbench.models.image_shape import image_shape
 from dpbench.models.initialise import materialise
@@ -49,7 +49,7 @@ class CNN(Architecture):
                 nn.Flatten(),
                 nn.Linear(features, self.hidden),
                 ACTIVATIONS[self.activation](),
-                *([Dropout(self.dropout)] if self.dropout else []),
+                *([DrivenDropout(self.dropout)] if self.dropout else []),
                 nn.Linear(self.hidden, n_classes),
             ),
             generator,

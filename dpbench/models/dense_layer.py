@@ -8,7 +8,7 @@ from torch import Generator, nn
 
 from dpbench.models.activation import ACTIVATIONS, Activation
 from dpbench.models.base import Architecture
-from dpbench.models.dropout import Dropout
+from dpbench.models.dropout import DrivenDropout
 from dpbench.models.initialise import materialise
 
 
@@ -64,5 +64,5 @@ def _modules(layers: tuple[DenseLayer, ...]) -> list[nn.Module]:
         if layer.activation:
             modules.append(ACTIVATIONS[layer.activation]())
         if layer.dropout:
-            modules.append(Dropout(layer.dropout))
+            modules.append(DrivenDropout(layer.dropout))
     return modules

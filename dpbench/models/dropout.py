@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 
-class Dropout(nn.Module):
+class DrivenDropout(nn.Module):
     """Zeroes each entry with probability `rate` while training and scales the others up.
 
     Args:
@@ -30,5 +30,5 @@ class Dropout(nn.Module):
 def drive_dropout(network: nn.Module, generator: Generator) -> None:
     """Lets every dropout layer of the network draw from `generator`, on the network's device."""
     for module in network.modules():
-        if isinstance(module, Dropout):
+        if isinstance(module, DrivenDropout):
             module.generator = generator

@@ -11,7 +11,7 @@ from torch import Generator, fx, nn
 from dpbench.component import register
 from dpbench.errors import UserError, suggest
 from dpbench.models.base import Architecture
-from dpbench.models.dropout import Dropout
+from dpbench.models.dropout import DrivenDropout
 from dpbench.models.group_norm import group_norm
 from dpbench.models.image_shape import image_shape
 from dpbench.models.initialise import materialise
@@ -92,7 +92,7 @@ def _functional(network: nn.Module) -> nn.Module:
     traced = fx.symbolic_trace(network)
     for name, part in list(traced.named_modules()):
         if isinstance(part, nn.Dropout):
-            traced.set_submodule(name, Dropout(part.p))
+            traced.set_submodule(name, DrivenDropout(part.p))
         elif getattr(part, "inplace", False):
             part.inplace = False
     return traced

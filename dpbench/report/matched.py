@@ -16,7 +16,7 @@ NEVER = {"above": "DP-SGD is nowhere as accurate", "below": "DP-SGD is nowhere a
 _STRENGTHS = ("epsilon", "noise_multiplier")
 
 
-class Measure(NamedTuple):
+class LeakMeasure(NamedTuple):
     """A column of leaks and how it is written."""
 
     name: str
@@ -26,8 +26,8 @@ class Measure(NamedTuple):
 
 
 MEASURES = (
-    Measure("advantage", "advantage", 1, 3),
-    Measure("tpr_at_fpr_0.001", "TPR at 0.1 % FPR, %", 100, 2),
+    LeakMeasure("advantage", "advantage", 1, 3),
+    LeakMeasure("tpr_at_fpr_0.001", "TPR at 0.1 % FPR, %", 100, 2),
 )
 
 

@@ -8,14 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from dpbench.arrays import Bools as Bools
+from dpbench.arrays import Floats as Floats
 from dpbench.metrics.shadow_rates import shadow_columns
 from dpbench.metrics.strength import FPRS
-from dpbench.report.winners import ENSEMBLE, Variant, ids_by_metric, labels_of_ids
+from dpbench.report.winners import ENSEMBLE, AttackVariant, ids_by_metric, labels_of_ids
 
-Floats = NDArray[np.floating]
-Bools = NDArray[np.bool_]
 Row = Mapping[str, Any]
 """One row of a table: column name to value."""
 
@@ -283,7 +282,7 @@ def _with_winners(best: pd.DataFrame, single: pd.DataFrame) -> pd.DataFrame:
     """Adds the labels of the attacks behind the numbers of `best` rows."""
     pairs = zip(single["attack"], single["attack_params"], single["label"], strict=True)
     variants = [
-        Variant(name, fields if isinstance(fields := _loads(params), dict) else {}, label)
+        AttackVariant(name, fields if isinstance(fields := _loads(params), dict) else {}, label)
         for name, params, label in dict.fromkeys(pairs)
     ]
     chosen = [_ids(row) for row in records(best)]

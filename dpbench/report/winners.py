@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 ENSEMBLE = "ensemble"
 
 
-class Variant(NamedTuple):
+class AttackVariant(NamedTuple):
     """One attack of a run: its name, all its fields, and the label that tells it apart."""
 
     name: str
@@ -16,7 +16,7 @@ class Variant(NamedTuple):
     label: str
 
 
-def labels_of_ids(ids: Iterable[str], variants: Sequence[Variant]) -> dict[str, str]:
+def labels_of_ids(ids: Iterable[str], variants: Sequence[AttackVariant]) -> dict[str, str]:
     """Returns the label of every attack that an id means; an id that stays unclear is its own.
 
     An id is a name and the fields that differ from their defaults, `lira(mode=offline)`. The tables
@@ -50,7 +50,7 @@ def _pieces(one: str) -> list[str]:
     return re.split(r", (?=\w+=)", inner) if inner else []
 
 
-def _fits(one: str, variant: Variant) -> bool:
+def _fits(one: str, variant: AttackVariant) -> bool:
     if one.partition("(")[0] != variant.name:
         return False
     own = {f"{field}={_short(value)}" for field, value in variant.fields.items()}

@@ -16,7 +16,7 @@ REPLICATES = 200
 _CELL_METRICS = ("test_accuracy", "train_accuracy")
 
 
-class Numbers:
+class RunNumbers:
     """The numbers of one run."""
 
     def __init__(self, run: Run) -> None:

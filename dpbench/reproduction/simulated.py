@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from dpbench.arrays import Floats
 from dpbench.errors import UserError, suggest
 from dpbench.metrics import Interval
 from dpbench.metrics.intervals import crossed_interval, deviations
@@ -15,7 +16,6 @@ from dpbench.metrics.paired import Resampling
 from dpbench.reproduction.expectation import Measure
 from dpbench.seeds import rng_for
 
-Floats = NDArray[np.floating]
 Scores = dict[str, dict[str, Floats]]
 """By cell and attack, `(repetitions, 2 n)`; the first n points of every repetition are members."""
 

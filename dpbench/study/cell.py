@@ -18,7 +18,7 @@ from dpbench.training.recipe import Recipe, Sampling
 from dpbench.training.task import Mechanism
 
 
-class Row(NamedTuple):
+class AttackRow(NamedTuple):
     """One row of the attacks table.
 
     Attributes:
@@ -60,15 +60,15 @@ class Cell:
     mechanism: Mechanism | None
     trains: tuple[TrainJob, ...]
     observe: ObserveJob
-    rows: tuple[Row, ...]
+    rows: tuple[AttackRow, ...]
     track: str = AVERAGE
     canary: "Cell | None" = None
 
-    def winner(self, row: Row, store: Store, metric: str) -> Row:
+    def winner(self, row: AttackRow, store: Store, metric: str) -> AttackRow:
         """Returns the row of the attack that is strongest by a metric, of a finished `best` row."""
         return self.candidate(row, int(store.record(row.evaluate.key)["winners"][metric]))
 
-    def candidate(self, row: Row, number: int) -> Row:
+    def candidate(self, row: AttackRow, number: int) -> AttackRow:
         """Returns the row of candidate `number` of a `best` or `ensemble` row."""
         assert isinstance(row.evaluate, StrongestJob | EnsembleJob)
         key = row.evaluate.candidates[number].key

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dpbench.arrays import Bools
 from dpbench.attacks import Access, NotApplicable
 from dpbench.errors import UserError
 from dpbench.game.attack import AttackJob
 from dpbench.metrics.disparity import disparity, exclusive, found_at, jaccard
 from dpbench.study.run import Run
-
-Bools = NDArray[np.bool_]
 
 
 def disparities(

@@ -19,7 +19,7 @@ from dpbench.study.cell import Plan
 from dpbench.study.context import Context
 from dpbench.study.document import write_document
 from dpbench.study.plan import make_plan
-from dpbench.study.tables import Tables, write_tables
+from dpbench.study.tables import TableBuilder, write_tables
 from dpbench.study.trials import require_networks
 from dpbench.study.worker import worker_of
 
@@ -118,7 +118,7 @@ def collect(context: Context, plan: Plan, out: Path) -> Outcome:
     # A plan of 100,000 jobs stays to the end: looking through it for garbage, again and again as
     # rows are made, takes a twentieth of the time.
     gc.freeze()
-    frames = write_tables(Tables(context, plan), out)
+    frames = write_tables(TableBuilder(context, plan), out)
     failures = [
         *_failed(frames["cells"], ["cell"]),
         *_failed(frames["attacks"], ["cell", "attack", "knowledge"]),

@@ -13,7 +13,6 @@ from dpbench.game.candidates import comparable
 from dpbench.game.ensemble import EnsembleJob
 from dpbench.game.evaluate import EvaluateJob
 from dpbench.game.fit_release import FitReleaseJob
-from dpbench.game.network import network_of
 from dpbench.game.observe import ObserveJob
 from dpbench.game.observed import Observed
 from dpbench.game.released_models import ReleasedModels
@@ -21,36 +20,14 @@ from dpbench.game.strongest import StrongestJob
 from dpbench.game.students import StudentsJob, student_recipe
 from dpbench.game.train import TrainJob
 from dpbench.jobs.job import Job, ordered
-from dpbench.study.cell import Cell, Plan, Row
+from dpbench.study.cell import AttackRow, Cell, Plan
 from dpbench.study.context import Context
-from dpbench.study.spec import AVERAGE, expand_attacks
-from dpbench.training.fit import engine_for
-from dpbench.training.recipe import Recipe, Sampling
-from dpbench.training.task import Mechanism
+from dpbench.study.draft import Draft, draft_of
+from dpbench.study.spec import expand_attacks
 
 _J = TypeVar("_J", bound=Job)
 
 KNOWLEDGE = ("adaptive", "static")
-
-
-class _Draft(NamedTuple):
-    """A cell before its training jobs exist: several drafts may share one training.
-
-    Attributes:
-        defense: The defense.
-        recipe: What it makes of the grid's recipe.
-        sampling: The recipe's batches and steps.
-        mechanism: What it clips, adds and claims.
-        first: The cell's first training job as if no other cell shared it.
-        step: The checkpoint that the cell releases.
-    """
-
-    defense: Composition
-    recipe: Recipe
-    sampling: Sampling
-    mechanism: Mechanism | None
-    first: TrainJob
-    step: int
 
 
 class _Seen(NamedTuple):
@@ -80,10 +57,9 @@ class _Planner:
     def __init__(self, context: Context) -> None:
         self.context, self.grid = context, context.grid
         self.jobs: dict[str, Job] = {}
-        self.suffix = "" if context.track == AVERAGE else f" ({context.track} track)"
 
     def cells(self) -> list[Cell]:
-        drafts = [self._draft(defense) for defense in self.grid.cells]
+        drafts = [draft_of(self.context, defense) for defense in self.grid.cells]
         # Cells that differ in their stop epoch alone are checkpoints of one training.
         steps: dict[str, set[int]] = defaultdict(set)
         for draft in drafts:
@@ -93,32 +69,12 @@ class _Planner:
         undefended = next((one for draft, one in pairs if draft.defense.name == "none"), None)
         return [self._cell(draft, one, undefended) for draft, one in pairs]
 
-    def _draft(self, defense: Composition) -> _Draft:
-        game = self.context.game
-        defense.require(game.training_data)
-        recipe = defense.adapt(self.grid.recipe)
-        sampling = recipe.sampling(game.population.expected_members)
-        mechanism = defense.mechanism(sampling)
-        step = sampling.steps if recipe.stop_epoch is None else sampling.step_of(recipe.stop_epoch)
-        first = TrainJob(
-            game=game,
-            architecture=self.grid.model,
-            defense=defense.in_training,
-            recipe=replace(recipe, stop_epoch=None),
-            mechanism=mechanism if mechanism and mechanism.clips else None,
-            models=(),
-            checkpoints=(),
-            cell=defense.label + self.suffix,
-            cost=defense.cost,
-        )
-        return _Draft(defense, recipe, sampling, mechanism, first, step)
-
-    def _observe(self, draft: _Draft, steps: list[int]) -> _Seen:
+    def _observe(self, draft: Draft, steps: list[int]) -> _Seen:
         masks = Composition(draft.defense.masks)
         observe, cell = ObserveJob, draft.first.cell
         trains = tuple(
             self._keep(replace(draft.first, models=models, checkpoints=tuple(steps)))
-            for models in self._blocks(draft)
+            for models in draft.blocks(self.grid.models)
         )
         bare = ReleasedModels(trains=trains, step=draft.step, masks=Composition(()))
         raw = self._keep(observe(models=bare, cell=cell))
@@ -130,16 +86,8 @@ class _Planner:
         masked = ReleasedModels(trains=trains, step=draft.step, masks=masks, fitted=fitted)
         return _Seen(trains, self._keep(observe(models=masked, cell=cell)), raw)
 
-    def _blocks(self, draft: _Draft) -> Iterable[tuple[int, ...]]:
-        """Yields the numbers of the models that are trained side by side."""
-        network = network_of(self.grid.model, self.context.population, draft.defense)
-        engine = engine_for(network, draft.recipe)
-        size = engine.models_per_job(network, draft.sampling.batch)
-        for start in range(0, self.grid.models, size):
-            yield tuple(range(start, min(start + size, self.grid.models)))
-
-    def _cell(self, draft: _Draft, seen: _Seen, undefended: _Seen | None) -> Cell:
-        rows: list[Row] = []
+    def _cell(self, draft: Draft, seen: _Seen, undefended: _Seen | None) -> Cell:
+        rows: list[AttackRow] = []
         for knowledge in KNOWLEDGE:
             shadows = seen if knowledge == "adaptive" else undefended
             if shadows is not None:
@@ -155,7 +103,7 @@ class _Planner:
             track=self.context.track,
         )
 
-    def _rows(self, draft: _Draft, knowledge: str, seen: _Seen, shadows: _Seen) -> list[Row]:
+    def _rows(self, draft: Draft, knowledge: str, seen: _Seen, shadows: _Seen) -> list[AttackRow]:
         defense, delta = draft.defense, draft.mechanism.delta if draft.mechanism else 0.0
         rows, evaluated = [], dict[Attack, EvaluateJob]()
         for attack in self._attacks(defense, knowledge):
@@ -167,11 +115,15 @@ class _Planner:
             evaluated[attack] = self._keep(
                 EvaluateJob(scores=scores, selection=selection, source=source, delta=delta)
             )
-            rows.append(Row(attack, knowledge, scores, evaluated[attack]))
+            rows.append(AttackRow(attack, knowledge, scores, evaluated[attack]))
         candidates = tuple(comparable(evaluated, defense))
         ensemble = self._keep(EnsembleJob(candidates=candidates, delta=delta))
         best = self._keep(StrongestJob(candidates=(*candidates, ensemble), delta=delta))
-        return [*rows, Row(None, knowledge, None, ensemble), Row(None, knowledge, None, best)]
+        return [
+            *rows,
+            AttackRow(None, knowledge, None, ensemble),
+            AttackRow(None, knowledge, None, best),
+        ]
 
     def _attacks(self, defense: Composition, knowledge: str) -> Iterable[Attack]:
         """Returns the grid's attacks, then those that fit the defense and are not among them."""

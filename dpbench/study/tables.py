@@ -19,7 +19,7 @@ from dpbench.metrics import accuracy_interval
 from dpbench.metrics.evaluate import FPRS
 from dpbench.metrics.shadow_rates import shadow_columns
 from dpbench.metrics.violation import Allowed, RowEvidence, blamed
-from dpbench.study.cell import Cell, Plan, Row
+from dpbench.study.cell import AttackRow, Cell, Plan
 from dpbench.study.context import Context
 from dpbench.study.spec import expand_attacks
 
@@ -51,7 +51,7 @@ ATTACK_COLUMNS = (
 _ATTACK_COLUMNS = frozenset(ATTACK_COLUMNS)
 
 
-class Tables:
+class TableBuilder:
     """Builds the tables of a plan from what the store holds; missing work shows as its status."""
 
     def __init__(self, context: Context, plan: Plan) -> None:
@@ -146,7 +146,7 @@ class Tables:
         evidence = [RowEvidence.from_json(self._record(key)["evidence"]) for key in keys]
         return dict(zip(keys, blamed(evidence, _allowed(cell)), strict=True)) if keys else {}
 
-    def _row(self, cell: Cell, row: Row, guilty: dict[str, bool]) -> dict[str, Any]:
+    def _row(self, cell: Cell, row: AttackRow, guilty: dict[str, bool]) -> dict[str, Any]:
         status, reason = self._status(row.evaluate)
         result: dict[str, Any] = {"cell": cell.defense.label, "knowledge": row.knowledge}
         shown = row
@@ -165,7 +165,7 @@ class Tables:
         result |= self._of_attacks(cell, row.name, shown)
         return result | {"attack": row.name, "status": status, "reason": reason}
 
-    def _of_attacks(self, cell: Cell, name: str, shown: Row) -> dict[str, Any]:
+    def _of_attacks(self, cell: Cell, name: str, shown: AttackRow) -> dict[str, Any]:
         """Returns the columns about the attacks that a row stands for, where they are known."""
         combined = [shown]
         if shown.name == "ensemble":
@@ -307,7 +307,7 @@ def _train_seconds(cell: Cell, seen: set[str]) -> float:
     return sum(train.seconds for train in new)
 
 
-def write_tables(tables: Tables, out: Path) -> dict[str, pd.DataFrame]:
+def write_tables(tables: TableBuilder, out: Path) -> dict[str, pd.DataFrame]:
     """Writes cells and attacks as parquet and CSV, and the timings as CSV; returns the frames."""
     frames = {"cells": tables.cells(), "attacks": tables.attacks()}
     for name, frame in frames.items():

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpbench import privacy
+from dpbench.arrays import Bools
 from dpbench.defenses.base import Defense
 from dpbench.defenses.composition import Composition
 from dpbench.errors import UserError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Trainer = Callable[[Task], Snapshots]
 """Trains a task's models from `architecture.build` and returns them at every checkpoint."""
 

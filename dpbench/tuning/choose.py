@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dpbench.tuning.trials import UNDEFENDED, Family, Trials
+from dpbench.tuning.trials import UNDEFENDED, Family, TuningTrials
 
 COLUMNS = (
     "family", "cell", "params", "accuracy", "accuracy_low", "accuracy_high", "advantage",
@@ -21,7 +21,7 @@ SLACK = 0.005
 
 
 def choose(
-    trials: Trials, cells: pd.DataFrame, attacks: pd.DataFrame, losses: Sequence[float]
+    trials: TuningTrials, cells: pd.DataFrame, attacks: pd.DataFrame, losses: Sequence[float]
 ) -> pd.DataFrame:
     """Returns one row for every trial, with what it was chosen for.
 

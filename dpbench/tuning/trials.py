@@ -38,7 +38,7 @@ class Family:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials:
+class TuningTrials:
     """A tuning run.
 
     Attributes:
@@ -50,7 +50,7 @@ class Trials:
     families: tuple[Family, ...]
 
 
-def plan_trials(grid: Grid, *, trials: int, models: int) -> Trials:
+def plan_trials(grid: Grid, *, trials: int, models: int) -> TuningTrials:
     """Returns the trials of every defense that a grid names.
 
     Cells with the same parts are one family, whatever their strengths; those that promise different
@@ -61,7 +61,7 @@ def plan_trials(grid: Grid, *, trials: int, models: int) -> Trials:
 
     Args:
         grid: The grid to tune.
-        trials: Trials for each family.
+        trials: TuningTrials for each family.
         models: Models for each trial.
 
     Raises:
@@ -84,7 +84,7 @@ def plan_trials(grid: Grid, *, trials: int, models: int) -> Trials:
         promises = any(part.promised for part in cell.parts)
         families[name] = Family(name=name, labels=tuple(points), promises=promises)
         cells |= points
-    return Trials(
+    return TuningTrials(
         grid=dataclasses.replace(
             grid,
             name=f"{grid.name}-tuning",

@@ -9,11 +9,11 @@ from dpbench.defenses import Composition, OwnRecipe, Undefended
 from dpbench.study.document import write_document
 from dpbench.study.spec import Grid
 from dpbench.tuning.recipes import as_own, with_recipe, without_recipe
-from dpbench.tuning.trials import UNDEFENDED, Trials
+from dpbench.tuning.trials import UNDEFENDED, TuningTrials
 
 
 def write_tuned_grid(
-    grid: Grid, trials: Trials, rows: pd.DataFrame, path: Path, *, command: str
+    grid: Grid, trials: TuningTrials, rows: pd.DataFrame, path: Path, *, command: str
 ) -> int:
     """Writes the grid with what was chosen in the place of its own cells; returns their number.
 

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from dpbench.audit.metrics import pair_metrics
-from dpbench.audit.rows import Row
+from dpbench.audit.rows import AuditRow
 from dpbench.audit.score_file import audit_rows
 from dpbench.cli.audit import audit
 from dpbench.errors import UserError
@@ -241,7 +241,7 @@ def test_intervals_of_pairs_cover_if_the_pairs_are_independent():
 
 def test_a_rate_too_low_to_resolve_is_said_to_be():
     rows = {row.name: row for row in pair_metrics(data(300), covers="")}
-    assert rows["TPR at FPR 0.1 %"] == Row(
+    assert rows["TPR at FPR 0.1 %"] == AuditRow(
         kind="metric",
         name="TPR at FPR 0.1 %",
         reason="not resolvable: fewer non-members than one over the FPR",
@@ -259,7 +259,7 @@ def test_the_command_prints_and_writes_every_row(tmp_path):
     found = json.loads(document.read_text())
     assert found["shape"] == [4, 300]
     assert found["delta"] == 1e-5
-    assert [Row(**row) for row in found["rows"]] == rows
+    assert [AuditRow(**row) for row in found["rows"]] == rows
     lines = list(csv.DictReader(io.StringIO(table.read_text())))
     assert [line["name"] for line in lines] == [row.name for row in rows]
     for row in rows:

@@ -6,7 +6,7 @@ from safetensors.numpy import load_file, save_file
 
 from dpbench.game import released_models
 from dpbench.jobs import array_file
-from dpbench.jobs.array_file import Rows, save_arrays
+from dpbench.jobs.array_file import SpooledRows, save_arrays
 from dpbench.jobs.job_states import JobStates
 from dpbench.study.plan import make_plan
 from tests.tiny import context_of, work
@@ -20,7 +20,7 @@ def test_rows_in_blocks_have_the_bytes_of_one_array(tmp_path, monkeypatch, model
     rng = np.random.default_rng(0)
     outputs = rng.random((models, 5, 3), dtype=np.float32)
     correct = rng.integers(256, size=(models, 4), dtype=np.uint8)
-    rows = Rows(tmp_path)
+    rows = SpooledRows(tmp_path)
     for block in np.array_split(outputs, 3) if models > 1 else [outputs]:
         rows.append(block)
     save_arrays({"test_correct": correct, "outputs": rows}, tmp_path / "pieces")

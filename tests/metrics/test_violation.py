@@ -8,13 +8,13 @@ from scipy.stats import t
 from bench.violations import World, gaussian, joint, limits, rate
 from dpbench.metrics import evaluate, roc
 from dpbench.metrics.lower_bound import LowerBound
-from dpbench.metrics.violation import LEVEL, Moments, RowEvidence, blamed, moments
+from dpbench.metrics.violation import LEVEL, RowEvidence, RowMoments, blamed, moments
 
 CLAIM = gaussian(1.0)
 
 
 def rates(tpr, fpr):
-    return Moments(
+    return RowMoments(
         models=tpr.size,
         effective=float(tpr.size),
         mean=(tpr.mean(), fpr.mean()),

@@ -15,7 +15,7 @@ from dpbench.component import REGISTRIES
 from dpbench.errors import UserError
 from dpbench.models import CNN, MLP, Architecture, ResNet, Softmax, Torchvision
 from dpbench.models.dense_layer import DenseArchitecture
-from dpbench.models.dropout import Dropout, drive_dropout
+from dpbench.models.dropout import DrivenDropout, drive_dropout
 from dpbench.models.group_norm import group_norm
 from dpbench.models.initialise import initialise, materialise, require_no_batch_norm
 
@@ -77,7 +77,7 @@ def test_an_example_does_not_see_the_others_of_its_batch(architecture, shape):
     network.train()
     data = inputs(shape)
     for part in network.modules():  # masks differ between calls, and are tested elsewhere
-        if isinstance(part, Dropout):
+        if isinstance(part, DrivenDropout):
             part.eval()
     together = network(data)
     alone = torch.cat([network(example[None]) for example in data])
@@ -208,7 +208,7 @@ def test_unknown_layers_are_refused(construct, named):
 
 
 def test_dropout_keeps_the_expectation_and_obeys_its_generator():
-    layer, data = Dropout(0.3), torch.ones(200, 500)
+    layer, data = DrivenDropout(0.3), torch.ones(200, 500)
     drive_dropout(layer, generator(4))
     first = layer(data)
     assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
@@ -222,11 +222,11 @@ def test_dropout_keeps_the_expectation_and_obeys_its_generator():
 
 def test_dropout_without_a_generator_does_not_fall_back_to_the_global_one():
     with pytest.raises(RuntimeError, match="drive_dropout"):
-        Dropout(0.5)(torch.ones(2))
+        DrivenDropout(0.5)(torch.ones(2))
 
 
 def test_dropout_gradient_passes_through_the_kept_entries():
-    layer, data = Dropout(0.5), torch.ones(50, requires_grad=True)
+    layer, data = DrivenDropout(0.5), torch.ones(50, requires_grad=True)
     drive_dropout(layer, generator())
     outputs = layer(data)
     outputs.sum().backward()

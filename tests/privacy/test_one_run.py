@@ -12,7 +12,7 @@ from dpbench import privacy
 from dpbench.errors import UserError
 from dpbench.privacy.accounting.gaussian import epsilon_gaussian
 from dpbench.privacy.audits.audit import mus_from_rates
-from dpbench.privacy.audits.audit_result import AuditResult, Errors, Guessed, median_audit
+from dpbench.privacy.audits.audit_result import AuditResult, Errors, OneRunGuesses, median_audit
 from dpbench.privacy.audits.canaries import Guesses, OneRun, default_guesses
 from dpbench.privacy.audits.clopper_pearson import audit_clopper_pearson, rate_limits
 from dpbench.privacy.audits.one_run import audit_one_run, epsilon_one_run, one_run_p_value
@@ -64,7 +64,7 @@ def test_counts_give_what_jax_privacy_gives(row):
     canaries, guesses, correct, delta, plain, gaussian = row
     found = epsilon_one_run(canaries=canaries, guesses=guesses, correct=correct, delta=delta)
     assert found == pytest.approx(plain, abs=2e-6)
-    mu = mu_one_run(Guessed(canaries, guesses, correct))
+    mu = mu_one_run(OneRunGuesses(canaries, guesses, correct))
     assert epsilon_gaussian(delta, mu) == pytest.approx(gaussian, abs=2e-5)
 
 
@@ -110,7 +110,9 @@ def test_counts_give_what_the_installed_jax_privacy_gives(row, delta):
     gaussian = auditing._epsilon_one_run_fdp(0, *row, 0.05, delta)
     found = epsilon_one_run(canaries=canaries, guesses=guesses, correct=correct, delta=delta)
     assert found == pytest.approx(plain, abs=2e-6)
-    assert epsilon_gaussian(delta, mu_one_run(Guessed(*row))) == pytest.approx(gaussian, abs=2e-5)
+    assert epsilon_gaussian(delta, mu_one_run(OneRunGuesses(*row))) == pytest.approx(
+        gaussian, abs=2e-5
+    )
 
 
 @pytest.mark.oracle
@@ -171,7 +173,7 @@ def test_more_right_guesses_and_fewer_canaries_prove_more(guesses, share):
 
     def bounds(canaries, right):
         plain = epsilon_one_run(canaries=canaries, guesses=guesses, correct=right, delta=1e-4)
-        return plain, mu_one_run(Guessed(canaries, guesses, right))
+        return plain, mu_one_run(OneRunGuesses(canaries, guesses, right))
 
     base = bounds(300, correct)
     assert all(np.array(bounds(300, correct + 1)) >= np.array(base) - 2e-6)
@@ -203,7 +205,7 @@ def test_the_curve_of_pure_privacy_refutes_no_more_than_the_binomial_and_nearly_
     correct = next(
         right
         for right in range(guesses + 1)
-        if refutes_curve(least_fpr, Guessed(guesses, guesses, right))
+        if refutes_curve(least_fpr, OneRunGuesses(guesses, guesses, right))
     )
     assert one_run_p_value(epsilon, guesses, guesses, correct, 0.0) < 0.05
     assert correct <= guesses
@@ -219,12 +221,12 @@ def test_a_curve_can_be_that_of_a_mechanism():
         return 1 - float(privacy.trade_off(event, np.array([1 - tpr]))[0])
 
     for right in (60, 90, 99):
-        counts = Guessed(100, 100, right)
+        counts = OneRunGuesses(100, 100, right)
         gaussian = refutes_curve(lambda tpr: float(ndtr(ndtri(tpr) - 1)), counts)
         assert refutes_curve(least_fpr, counts) == gaussian
-    assert refutes_curve(least_fpr, Guessed(100, 100, 99))
-    assert not refutes_curve(least_fpr, Guessed(100, 100, 60))
-    assert not refutes_curve(least_fpr, Guessed(100, 10, 0))
+    assert refutes_curve(least_fpr, OneRunGuesses(100, 100, 99))
+    assert not refutes_curve(least_fpr, OneRunGuesses(100, 100, 60))
+    assert not refutes_curve(least_fpr, OneRunGuesses(100, 10, 0))
 
 
 def test_guesses_are_counted_from_both_ends():
@@ -234,11 +236,11 @@ def test_guesses_are_counted_from_both_ends():
     cases = [Guesses(1, 0), Guesses(2, 0), Guesses(3, 3), Guesses(0, 2), Guesses(1, 3)]
     found = run.guess(cases, seed=0)
     assert [counts for _, counts in found] == [
-        Guessed(6, 1, 1),
-        Guessed(6, 2, 1),
-        Guessed(6, 6, 4),
-        Guessed(6, 2, 2),
-        Guessed(6, 4, 3),
+        OneRunGuesses(6, 1, 1),
+        OneRunGuesses(6, 2, 1),
+        OneRunGuesses(6, 6, 4),
+        OneRunGuesses(6, 2, 2),
+        OneRunGuesses(6, 4, 3),
     ]
     assert [threshold for threshold, _ in found] == [5, 4, 3, math.inf, 5]
 
@@ -313,7 +315,7 @@ def test_numbers_of_guesses_that_could_prove_nothing_cost_nothing():
     assert len(default_guesses(1000, 0.05, proves=lambda guesses, level: True)) == 7
     found = audit_one_run(OneRun.of_canaries(np.arange(4.0), [0, 0, 1, 1]))
     assert found.epsilon == 0
-    assert found.counts == Guessed(4, 4, 4)
+    assert found.counts == OneRunGuesses(4, 4, 4)
 
 
 @pytest.mark.parametrize("audit", RUN_AUDITS)
@@ -335,7 +337,7 @@ def result(epsilon, **changes):
         "confidence": 0.975,
         "delta": 0.0,
         "threshold": 0.0,
-        "counts": Guessed(1, 1, 1),
+        "counts": OneRunGuesses(1, 1, 1),
         "assumes": "",
     }
     return AuditResult(**{**values, **changes})

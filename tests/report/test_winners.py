@@ -8,15 +8,17 @@ from simulated_run import simulated_run, with_canaries
 from dpbench.report.explorer import knowledge
 from dpbench.report.main_table import main_numbers, main_table
 from dpbench.report.results import tables, upper_limits
-from dpbench.report.winners import Variant, ids_by_metric, labels_of_ids
+from dpbench.report.winners import AttackVariant, ids_by_metric, labels_of_ids
 
 VARIANTS = [
-    Variant("lira", {"mode": "online", "variance": "pooled"}, "lira (online, pooled)"),
-    Variant("lira", {"mode": "offline", "variance": "pooled"}, "lira (offline, pooled)"),
-    Variant("lira", {"mode": "offline", "variance": "per_example"}, "lira (offline, per_example)"),
-    Variant("rmia", {"gamma": 2.0, "on": [1, 2.5], "deep": None}, "rmia"),
-    Variant("ensemble", {"attacks": ["gap"]}, "ensemble"),
-    Variant("ensemble", {"attacks": ["gap", "rmia"]}, "ensemble"),
+    AttackVariant("lira", {"mode": "online", "variance": "pooled"}, "lira (online, pooled)"),
+    AttackVariant("lira", {"mode": "offline", "variance": "pooled"}, "lira (offline, pooled)"),
+    AttackVariant(
+        "lira", {"mode": "offline", "variance": "per_example"}, "lira (offline, per_example)"
+    ),
+    AttackVariant("rmia", {"gamma": 2.0, "on": [1, 2.5], "deep": None}, "rmia"),
+    AttackVariant("ensemble", {"attacks": ["gap"]}, "ensemble"),
+    AttackVariant("ensemble", {"attacks": ["gap", "rmia"]}, "ensemble"),
 ]
 
 

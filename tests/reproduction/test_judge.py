@@ -28,7 +28,7 @@ from dpbench.reproduction.judge import (
     equivalence,
     judge,
 )
-from dpbench.reproduction.measured import Numbers
+from dpbench.reproduction.measured import RunNumbers
 from dpbench.reproduction.page import page, table
 from dpbench.study.shipped import EXPECTATION
 from tests.tiny import run_tiny
@@ -196,7 +196,7 @@ def test_what_has_no_result_is_said_and_stops_nothing():
 def numbers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     run_tiny(folder)
-    return Numbers(dpbench.load(folder / "out"))
+    return RunNumbers(dpbench.load(folder / "out"))
 
 
 def number(cell, metric, attack="malt"):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from dpbench.models import Architecture
-from dpbench.models.dropout import Dropout
+from dpbench.models.dropout import DrivenDropout
 
 D = TABLE[0]
 
@@ -152,8 +152,8 @@ GOOD = {
     "vit with dropout": written(lambda: Vit(dropout=0.2)),
     "dropout": plain(lambda: nn.Dropout(0.3)),
     "alpha dropout": plain(nn.SELU, lambda: nn.AlphaDropout(0.3)),
-    "own dropout": plain(lambda: Dropout(0.3)),
-    "own dropout, in place": plain(lambda: Dropout(0.3), lambda: nn.ReLU(inplace=True)),
+    "own dropout": plain(lambda: DrivenDropout(0.3)),
+    "own dropout, in place": plain(lambda: DrivenDropout(0.3), lambda: nn.ReLU(inplace=True)),
     "dropout, in place": plain(lambda: nn.Dropout(0.3), lambda: nn.ReLU(inplace=True)),
     "functional dropout": of(
         lambda net, x: net.out(functional.dropout(net.inner(x), 0.3, net.training)),

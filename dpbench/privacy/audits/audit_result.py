@@ -29,7 +29,7 @@ class Errors(NamedTuple):
     members: Count
 
 
-class Guessed(NamedTuple):
+class OneRunGuesses(NamedTuple):
     """The guesses of a one-run audit.
 
     Attributes:
@@ -63,7 +63,7 @@ class AuditResult:
     confidence: float
     delta: float
     threshold: float
-    counts: Errors | Guessed
+    counts: Errors | OneRunGuesses
     assumes: str
 
 

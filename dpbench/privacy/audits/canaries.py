@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from dpbench.arrays import Bools, Floats
 from dpbench.errors import UserError
-from dpbench.privacy.audits.audit_result import Guessed
+from dpbench.privacy.audits.audit_result import OneRunGuesses
 from dpbench.privacy.audits.coins import require_fair
 from dpbench.privacy.audits.trials import Trials, scores_and_bits
 from dpbench.seeds import rng_for
@@ -151,7 +151,7 @@ class OneRun:
         made.scores, made.members, made.origin = scores, members, origin
         return made
 
-    def guess(self, guesses: Sequence[Guesses], seed: int) -> list[tuple[float, Guessed]]:
+    def guess(self, guesses: Sequence[Guesses], seed: int) -> list[tuple[float, OneRunGuesses]]:
         """Returns the threshold for members, and how many guesses are right, for each choice.
 
         Equal scores are ordered at random, because their order in the array may reveal the bits.
@@ -168,7 +168,7 @@ class OneRun:
             # Right guesses are the members at the top and the non-members at the bottom.
             correct = members - members_below[size - top] + bottom - members_below[bottom]
             threshold = float(self.scores[order[size - top]]) if top else math.inf
-            found.append((threshold, Guessed(size, top + bottom, int(correct))))
+            found.append((threshold, OneRunGuesses(size, top + bottom, int(correct))))
         return found
 
 

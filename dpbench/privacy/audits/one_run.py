@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import bdtrc, betaincinv, gammaln
 
 from dpbench.arrays import Floats
-from dpbench.privacy.audits.audit_result import AuditResult, Guessed, error_probability
+from dpbench.privacy.audits.audit_result import AuditResult, OneRunGuesses, error_probability
 from dpbench.privacy.audits.canaries import FAIR, Guesses, OneRun, default_guesses, require_run
 
 METHOD = "one-run"
@@ -132,7 +132,7 @@ def _chosen(canaries: int, delta: float, alpha: float) -> tuple[Guesses, ...]:
     return default_guesses(canaries, alpha, proves=proves)
 
 
-def _epsilon(counts: Guessed, delta: float, alpha: float) -> float:
+def _epsilon(counts: OneRunGuesses, delta: float, alpha: float) -> float:
     return epsilon_one_run(**counts._asdict(), delta=delta, alpha=alpha)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from scipy.special import ndtr, ndtri
 
 from dpbench.privacy.accounting.gaussian import epsilon_gaussian
-from dpbench.privacy.audits.audit_result import AuditResult, Guessed, error_probability
+from dpbench.privacy.audits.audit_result import AuditResult, OneRunGuesses, error_probability
 from dpbench.privacy.audits.canaries import FAIR, Guesses, OneRun, default_guesses, require_run
 from dpbench.privacy.audits.gaussian_audit import GAUSSIAN, require_positive
 
@@ -62,7 +62,7 @@ def audit_one_run_gaussian(
     )
 
 
-def mu_one_run(counts: Guessed, alpha: float = 0.05) -> float:
+def mu_one_run(counts: OneRunGuesses, alpha: float = 0.05) -> float:
     """Returns the largest mu of a Gaussian mechanism that the guesses refute; 0 if none."""
 
     def refuted(mu: float) -> bool:
@@ -78,7 +78,7 @@ def mu_one_run(counts: Guessed, alpha: float = 0.05) -> float:
 
 
 def refutes_curve(
-    least_fpr: Callable[[float], float], counts: Guessed, alpha: float = 0.05
+    least_fpr: Callable[[float], float], counts: OneRunGuesses, alpha: float = 0.05
 ) -> bool:
     """Tells whether that many right guesses have a probability below alpha under a trade-off curve.
 
@@ -115,7 +115,7 @@ def refutes_curve(
     return False
 
 
-def _refutes_gaussian(mu: float, counts: Guessed, alpha: float) -> bool:
+def _refutes_gaussian(mu: float, counts: OneRunGuesses, alpha: float) -> bool:
     return refutes_curve(lambda tpr: float(ndtr(ndtri(tpr) - mu)), counts, alpha)
 
 
@@ -124,6 +124,6 @@ def _chosen(canaries: int, alpha: float) -> tuple[Guesses, ...]:
     """Returns numbers of guesses that each refute mu = 1/2 if all guesses are right."""
 
     def proves(guesses: int, level: float) -> bool:
-        return _refutes_gaussian(0.5, Guessed(canaries, guesses, guesses), level)
+        return _refutes_gaussian(0.5, OneRunGuesses(canaries, guesses, guesses), level)
 
     return default_guesses(canaries, alpha, proves=proves)

@@ -12,31 +12,31 @@ from dpbench.privacy.accounting.adjacency import Adjacency
 from dpbench.privacy.accounting.ranges import in_range
 
 
-class Comparison(NamedTuple):
+class ComparedSets(NamedTuple):
     """Which training sets a game compares, and the adjacency that relates them, if any does."""
 
     sets: str
     adjacency: Adjacency | None
 
 
-GAMES: dict[str, Comparison] = {
-    "bernoulli": Comparison(
+GAMES: dict[str, ComparedSets] = {
+    "bernoulli": ComparedSets(
         "each example of a pool is a member or not, independently of the others", "add_remove"
     ),
-    "canary": Comparison(
+    "canary": ComparedSets(
         "each canary is a member or not, independently; all other examples are members",
         "add_remove",
     ),
-    "fixed_size": Comparison(
+    "fixed_size": ComparedSets(
         "a uniformly random subset of the pool, of a size fixed beforehand", "replace_one"
     ),
     # A fresh draw in the place of the challenged member gives the same distribution of sets.
-    "yeom": Comparison(
+    "yeom": ComparedSets(
         "independent draws from one distribution; the challenge is a member or a fresh draw",
         "replace_one",
     ),
     # Here an attack may distinguish the two kinds without looking at the model.
-    "shifted": Comparison("members and non-members come from different sources", None),
+    "shifted": ComparedSets("members and non-members come from different sources", None),
 }
 
 
