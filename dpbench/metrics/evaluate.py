@@ -146,6 +146,8 @@ def evaluate(
     shown, bits = scores[some], members[some]
     if bits.all() or not bits.any():
         raise ValueError("the reported models have no members or no non-members")
+    # A threshold for each example is chosen from the other models' scores of that example. Where
+    # those scores know the target's bit, the threshold would know it, too.
     comparable = not uses_other_bits and bool(np.isfinite(scores).all())
     own = rank_margins(margins(scores, members)[some], bits) if comparable else None
     ranking = rank(*source)
@@ -225,6 +227,7 @@ def _evaluation(
     return Evaluation(
         advantage=advantage,
         auc=intervals[1],
+        # (TPR + 1 - FPR) / 2 is half of one more than the advantage, limits included.
         balanced_accuracy=Interval(*((1 + bound) / 2 for bound in advantage)),
         tpr_at_fpr_0_01=intervals[2],
         tpr_at_fpr_0_001=intervals[3],

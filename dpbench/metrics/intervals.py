@@ -70,6 +70,7 @@ def deviations(statistics: NDArray[np.floating], units: int) -> NDArray[np.float
     if units < 2:
         # A single unit says nothing about others: the interval becomes the whole range.
         return np.array([-2.0, 2.0])
+    # With 16 models Student's quantile is 9 % wider than the normal one, and the factor adds 3 %.
     spread = stdtrit(units - 1, 1 - TAIL) / ndtri(1 - TAIL) * np.sqrt(units / (units - 1))
     centred: NDArray[np.float64] = spread * (statistics[1:].astype(np.float64) - statistics[0])
     return centred

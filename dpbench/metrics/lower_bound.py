@@ -118,8 +118,10 @@ def _bounds(
     canaries = ranking.order.size
     counts = np.rint(shares * canaries).astype(np.int64)
     if delta == 0:
+        # Small tables round several shares to the same counts; paying for them twice proves less.
         counts = np.unique(counts[counts.sum(axis=1) > 0], axis=0)
     tops, bottoms = counts.T
+    # A score is guessed once, even where top and bottom would overlap.
     bottoms = np.minimum(bottoms, canaries - tops)
     error = ERROR / (len(counts) if delta == 0 else 1)
     found = tallies(ranking, tops=tops, bottoms=bottoms, examples=examples)

@@ -101,6 +101,8 @@ class Resampling:
             source: `(M, n)` scores on which the thresholds are chosen, which must not know the bits
                 of the models that count (`thresholds`); None takes `scores`.
         """
+        # Thresholds come from the sample, not from each replicate: the interval is about a fixed
+        # decision rule.
         curves = fold_curves(rank(scores if source is None else source, members), scores.shape[1])
         decisions, bits = decide(scores[models], models, curves), members[models]
         return Draws(
@@ -223,6 +225,7 @@ def simultaneous(family: Sequence[Draws], *, models: int, examples: int) -> tupl
     sums = spread[0][:, :, None] + spread[1][:, None, :]
     sums = sums.reshape(len(family), -1)
     error = sums.std(axis=1)
+    # Statistics without any spread have no say in the width of the others.
     ratios = np.abs(sums) / np.where(error > 0, error, np.inf)[:, None]
     width = np.quantile(ratios.max(axis=0), 0.95) * error
     return tuple(

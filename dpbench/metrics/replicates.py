@@ -51,6 +51,7 @@ class Bins:
             fprs: False positive rates, below 2 %.
         """
         tp, fp = self._both(units, weights)
+        # A replicate may draw no member at all: its rates are 0 then, not NaN.
         positives = np.maximum(tp.sum(0), 1)
         np.cumsum(fp, axis=0, out=fp)
         negatives = np.maximum(fp[-1], 1)
@@ -96,6 +97,7 @@ class Bins:
     def _counts(units: NDArray[np.int32], edges: Counts, weights: Weights) -> Weights:
         ones = np.ones(units.size, dtype=np.float32)
         shape = (edges.size - 1, weights.shape[0])
+        # Indices of 32 bits halve the traffic of the product, which is all that it costs.
         contents = csr_array((ones, units, edges.astype(np.int32)), shape=shape)
         return np.asarray(contents @ weights)
 
@@ -139,6 +141,8 @@ def _found(
 
     Of the bin after it, if its scores tie, as many are guessed as false positives are left.
     """
+    # Counts are float32 sums: without the slack a threshold with exactly the allowed false
+    # positives would be missed now and then.
     passed = np.count_nonzero(fp <= allowed * (1 + 1e-6), axis=0)
     last, following = passed - 1, np.minimum(passed, len(tied) - 1)
     samples = np.arange(tp.shape[1])
@@ -162,6 +166,7 @@ def _bin_starts(ranking: Ranking, fine_fpr: float) -> tuple[Counts, NDArray[np.b
     place = groups // stride
     opens = np.append(True, place[1:] > place[:-1])
     del place
+    # Above the fine range only the area is read, which bins of many scores change by little.
     stop = int(np.count_nonzero(before < fine_fpr * total))
     stride = max(1, -(-total // _FINEST))
     after = np.append(before[1 : stop + 1], total)[:stop]

@@ -121,6 +121,7 @@ def roc(scores: Floats, members: Bools) -> Roc:
 
 def auc(curve: Roc) -> float:
     """Returns the area under the curve: the probability that a member outranks a non-member."""
+    # Twice the area in whole numbers: a trapezoid per group of ties, and no rounding.
     steps, sums = np.diff(curve.fp), np.add(curve.tp[1:], curve.tp[:-1], dtype=np.int64)
     twice = np.sum(np.multiply(steps, sums, out=sums))
     return float(twice / (2 * curve.positives * curve.negatives))
@@ -189,5 +190,6 @@ def _point(curve: Roc, fpr: float) -> _Point:
     # Without a member among them, the next scores add nothing but false positives.
     if found == 0:
         return _Point(tp, fp, 0, 0.0)
+    # `allowed` is rounded up by 1e-9 where fpr * negatives is whole but for its last digit.
     guessed = max(fpr * curve.negatives, allowed(curve, fpr)) - fp
     return _Point(tp + found * guessed / wrong, fp + guessed, found + wrong, guessed)

@@ -129,6 +129,7 @@ def strongest(candidates: Mapping[int, Mapping[str, float]]) -> dict[str, int]:
     metrics = list(dict.fromkeys(metric for found in candidates.values() for metric in found))
     table = np.array([[found[metric] for metric in metrics] for found in candidates.values()])
     numbers, known = list(candidates), ~np.isnan(table)
+    # A metric that no attack resolves has the winner by advantage: its row still needs numbers.
     first = np.where(known, table, -np.inf).argmax(axis=0)
     fallback = numbers[first[metrics.index("advantage")]]
     return {

@@ -91,6 +91,7 @@ def cut_for_fpr(curve: Roc, fpr: float) -> Cut:
     left = fpr * curve.negatives - int(curve.fp[vertex])
     following = min(vertex + 1, curve.fp.size - 1)
     wrong = int(curve.fp[following]) - int(curve.fp[vertex])
+    # The same chord as in `roc`: of the next scores as large a share is called as is left.
     share = min(max(left / wrong, 0.0), 1.0) if wrong else 0.0
     return Cut(float(curve.thresholds[vertex]), float(curve.thresholds[following]), share)
 

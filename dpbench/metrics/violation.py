@@ -63,8 +63,10 @@ class RowMoments(NamedTuple):
             return 1.0
         powers = (-price) ** np.arange(4)
         variance = float(np.dot((1, 2, 1) * powers[:3], self.second))
+        # Models that agree exactly and exceed the limit are no accident of sampling.
         if variance <= 0:
             return 0.0
+        # A positive skew makes the test cautious, which needs no correction.
         skew = min(0.0, float(np.dot((1, 3, 3, 1) * powers, self.third)) / variance**1.5)
         count = self.models
         ratio = excess / (variance * count / (count - 1)) ** 0.5
@@ -171,4 +173,5 @@ def _moments(tpr: NDArray[np.float64], fpr: NDArray[np.float64]) -> RowMoments:
 
 def _effective(rate: NDArray[np.float64]) -> float:
     total = float(rate.sum())
+    # Kish's effective number: that of equally large rates with the same relative variance.
     return total**2 / float(rate @ rate) if total > 0 else float(rate.size)

@@ -152,6 +152,8 @@ class _Training:
         """Takes a step."""
         self.number = step
         self.optimizer.param_groups[0]["lr"] = rate
+        # Layers may draw from torch's global generator: it is seeded for every step and put back,
+        # so that neither other jobs nor a resumed training change the draws.
         seed = seed_for(self.task.seed, "forward", self.model, step)
         with global_draws(seed, self.task.device):
             self._step(_rows(batch))
@@ -173,6 +175,7 @@ class _Training:
         self.optimizer.zero_grad()
         loss = self._losses(rows).mean()
         if self.task.regularise is not None:
+            # The sum is over one model: engines share penalties that give one number for each of K.
             loss = loss + self.task.regularise(self._stacked()).sum()
         torch.autograd.backward(loss)
         self.optimizer.step()
@@ -209,9 +212,13 @@ class _Training:
                 self._example_gradients(part, gradients)
                 if norms.adaptive:
                     below += (self._gradient_norms() <= norms.now).sum()
+                # Opacus adds noise once per optimizer step: parts before the last one only clip and
+                # sum.
                 if number < len(parts):
                     optimizer.signal_skip_step()  # clip and sum only
                 optimizer.pre_step()
+            # The step was taken with the norm that was known before the batch; the next one follows
+            # it.
             norms.follow(below, torch.full_like(below, len(rows)))
             # Decay and penalty follow the noise: they are post-processing and cost no privacy.
             self._add_penalty_gradient()
@@ -276,6 +283,7 @@ class _Training:
     def predict(self, inputs: Tensor) -> Tensor:
         """Returns the logits `(1, N, C)` of the model as it is."""
         training = self.network.training
+        # Evaluation turns dropout off; training has to find the network as it left it.
         outputs = _evaluate(self.network, inputs, self.task.device)[None]
         self.network.train(training)
         return outputs
@@ -343,6 +351,7 @@ def _flatten(network: nn.Module) -> Tensor:
     """Moves all parameters into one vector of which they become views, and returns it."""
     parameters = list(network.parameters())
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+    # One vector is averaged, saved and restored with one operation instead of one for each layer.
     pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.data = piece.view(parameter.shape)

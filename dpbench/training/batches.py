@@ -45,6 +45,8 @@ def shuffled_batches(
     own = [row.nonzero().squeeze(1) for row in members]
     if not all(len(rows) for rows in own):
         raise UserError("a model has no members to train on", next_step="enlarge population.pool")
+    # About one pass of the largest model is permuted at a time: a call per step would cost more
+    # than a small network's products.
     span = max(1, max(len(rows) for rows in own) // batch)
     streams = [_passes(rows, span * batch, generator) for rows in own]
     for start in range(0, steps, span):
@@ -93,6 +95,7 @@ def _passes(rows: Tensor, size: int, generator: Generator) -> Iterator[Tensor]:
             parts.append(rows.index_select(0, order))
             length += len(rows)
         stream = torch.cat(parts)
+        # What is left of the last permutation begins the next block: no pass skips a member.
         waiting = stream[size:]
         yield stream[:size]
 
@@ -104,12 +107,14 @@ def _successes(rate: float, trials: int, generator: Generator) -> Tensor:
     are drawn by inversion in double precision, which makes the rate exact to about 1e-15.
     """
     expected = rate * trials
+    # Four deviations above the expectation: a second draw is then rare, and never wrong.
     draws = int(expected + 4 * (expected * (1 - rate)) ** 0.5) + 4
     parts, last = [], -1.0
     while last < trials:
         positions = torch.rand(
             draws, dtype=torch.float64, generator=generator, device=generator.device
         )
+        # Inversion: floor(log(1 - u) / log(1 - q)) is geometric. log1p keeps the digits of small q.
         positions.neg_().log1p_().div_(math.log1p(-rate)).floor_().add_(1)
         positions = positions.cumsum_(0).add_(last)
         parts.append(positions)
@@ -132,6 +137,7 @@ def _padded(picks: Tensor, rows: Tensor, sizes: Tensor, *, steps: int) -> Iterat
     counts = found.diff()
     least, widths = counts.amin(1).tolist(), counts.amax(1).clamp_(min=1).tolist()
     slots = torch.arange(max(widths), device=device)
+    # Rows of all models are padded to the widest: one gather for K models beats K gathers.
     places = (found[:, :-1, None] + slots).clamp_(max=len(picks) - 1)
     trials = picks.index_select(0, places.flatten()).view_as(places).sub_(lines[..., None])
     unused = slots >= counts[..., None]

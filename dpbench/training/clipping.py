@@ -53,7 +53,10 @@ class ClippingNorms:
         noise = torch.empty_like(self.now).normal_(
             0, self._mechanism.count_noise, generator=self._generator
         )
+        # Each example counts as plus or minus one half: adding or removing one changes the sum by
+        # 1/2, where counts of 0 and 1 would change it by 1.
         share = 0.5 + (below - sampled / 2 + noise) / self._batch
+        # Geometric steps reach a norm of any magnitude, and never a negative one.
         self.now.mul_(torch.exp(-_RATE * (share - quantile)))
 
     def state(self) -> State:

@@ -47,6 +47,7 @@ def minimise(problem: Regression, *, tolerance: float) -> Tensor:
     """
     models, width = len(problem.members), problem.inputs.shape[1]
     most = float(problem.members.sum(1).max()) / problem.denominator
+    # The softmax's Hessian has norm 1/2 at most. The largest membership stands for all models.
     smoothness = most * problem.radius**2 / 2 + problem.decay
     root = math.sqrt(problem.decay / smoothness)
     momentum = (1 - root) / (1 + root)
@@ -54,6 +55,7 @@ def minimise(problem: Regression, *, tolerance: float) -> Tensor:
     ahead = weights.clone()
     one_hot = functional.one_hot(problem.labels, problem.n_classes).double()
     for step in range(_MOST_STEPS):
+        # A look costs as much as a step.
         if step % _LOOK_EVERY == 0:
             norms = _gradient(problem, weights, one_hot).flatten(1).norm(dim=1)
             if float(norms.max()) <= tolerance:
@@ -67,6 +69,7 @@ def minimise(problem: Regression, *, tolerance: float) -> Tensor:
 def _gradient(problem: Regression, weights: Tensor, one_hot: Tensor) -> Tensor:
     """Returns the gradients `(K, d, C)`; all models share one product each way."""
     models, width, classes = weights.shape
+    # All models' columns beside each other: one product of a wide matrix instead of K narrow ones.
     flat = weights.permute(1, 0, 2).reshape(width, models * classes)
     outputs = (problem.inputs @ flat).view(-1, models, classes)
     delta = outputs.softmax(-1).sub_(one_hot[:, None]).mul_(problem.members.T[..., None])

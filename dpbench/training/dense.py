@@ -100,6 +100,7 @@ class _Chunk:
         self.members = task.members[rows].to(task.device)
         self.device = torch.device(task.device)
         inputs = task.data.inputs.to(self.device).reshape(len(task.data.inputs), -1)
+        # The constant one makes the bias a row of the matrix (dense_net).
         self.inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
         self.input_norms = self.inputs.square().sum(1)
         self.labels, self.offsets = self._labels(rows)
@@ -115,6 +116,7 @@ class _Chunk:
         frozen = [layer.linear for layer in self.net.layers if layer.parameters <= task.frozen]
         self.net.frozen = frozenset(frozen)
         self.velocity = torch.zeros_like(self.net.flat)
+        # Noise and clipped sum meet here before they are divided and join the momentum.
         self.noise = torch.zeros_like(self.net.flat) if task.mechanism else self.velocity
         adam = task.recipe.optimizer == "adam"
         self.momentum = 0.0 if adam else task.recipe.momentum
@@ -208,6 +210,8 @@ class _Chunk:
         self._clip(batch, norms)
         self.net.accumulate(self.noise_views, beta=1.0, alpha=1.0)
         denominator = self.task.sampling.batch
+        # The expected batch, not the sampled one: a denominator that depends on how many members
+        # were drawn would change the sensitivity that the accounting assumes.
         self.velocity.mul_(self.momentum).add_(self.noise, alpha=1 / denominator)
         # Decay follows the noise: it is post-processing and costs no privacy.
         self._decay(self.velocity)
@@ -221,6 +225,8 @@ class _Chunk:
         elif not norms.adaptive:
             self.noise.normal_(0, sigma * norms.first, generator=generator)
         else:
+            # The noise is scaled by each model's norm of this step, which is known before the batch
+            # is.
             self.noise.normal_(0, sigma, generator=generator)
             for view in self.noise_views.values():
                 view.mul_(norms.now.view(-1, *[1] * (view.dim() - 1)))
@@ -233,6 +239,7 @@ class _Chunk:
         first, second, scratch = self.moments
         first.lerp_(self.velocity, 1 - _FIRST_DECAY)
         second.mul_(_SECOND_DECAY).addcmul_(self.velocity, self.velocity, value=1 - _SECOND_DECAY)
+        # Both moments start at 0 and are too small at first; the powers of the decays correct that.
         torch.sqrt(second, out=scratch)
         scratch.div_(math.sqrt(1 - _SECOND_DECAY**self._number)).add_(1e-8)
         self.net.flat.addcdiv_(first, scratch, value=-rate / (1 - _FIRST_DECAY**self._number))
@@ -241,6 +248,7 @@ class _Chunk:
         """Forward and backward through one batch; leaves the deltas in the network's buffers."""
         batch = self._copied(batch)
         rows = self.net.input_rows(batch.index.shape[1])
+        # At rate 1 every step has the same batch, which is gathered once.
         if batch is not self._gathered:
             torch.index_select(self.inputs, 0, batch.index.reshape(-1), out=rows)
             self._gathered = batch
@@ -262,6 +270,7 @@ class _Chunk:
         soft = self._targets(self.targets, batch)
         inputs, soft = self.task.augment(inputs, soft, self.draws["augment"])
         rows[:, :-1] = inputs.reshape(len(rows), -1)
+        # The rows were changed in place: the next step must gather them again.
         self._gathered = None
         return soft
 
@@ -277,6 +286,7 @@ class _Chunk:
             soft = self._targets(self.targets, batch) if targets is None else targets
             return softmax(outputs).sub_(soft)
         targets = self._targets(self.labels, batch) if targets is None else targets
+        # Autograd sees the small (K, B, C) tensor alone; the layers' gradients are written out.
         leaf = outputs.detach().requires_grad_()
         with torch.enable_grad():
             if objective is not None:
@@ -329,14 +339,19 @@ class _Chunk:
         else:
             rows = self.net.input_rows(batch.index.shape[1])
             inputs = rows.square().sum(1).view(batch.index.shape)
+        # min(1, C / norm), as rsqrt of the squared norm. A norm of 0 gives inf, which the clamp
+        # makes 1.
         factors = self.net.squared_norms(inputs, self.copies).rsqrt_().mul_(norms.now[:, None])
         if norms.adaptive:
             real = torch.ones_like(factors) if batch.mask is None else batch.mask
             norms.follow(((factors >= 1) * real).sum(1), real.sum(1))
         factors.clamp_(max=1)
+        # Padding slots point at row 0: without this they would add its gradient.
         if batch.mask is not None:
             factors.mul_(batch.mask)
         if self.copies > 1:
+            # The mean over copies is clipped as one gradient: an example counts once, whatever its
+            # copies.
             factors = factors.div_(self.copies).repeat_interleave(self.copies, 1)
         self.net.scale(factors)
 
@@ -346,6 +361,7 @@ class _Chunk:
             gradient.add_(self.net.flat, alpha=self.task.recipe.weight_decay)
         if self.task.regularise is not None:
             gradient.add_(_penalty_gradient(self.net, self.task.regularise))
+        # Decay and penalty act on all parameters; frozen layers must not move by them.
         for view in self.still:
             view.zero_()
 
@@ -356,6 +372,8 @@ class _Chunk:
             return max(1, round(sampling.batch))
         most = int(self.members.sum(1).max())
         mean = sampling.rate * most
+        # Buffers are allocated once. A Poisson batch beyond eight deviations does not occur in
+        # practice; a larger one would not fit.
         return min(most, int(mean + 8 * math.sqrt(mean * (1 - sampling.rate)) + 8)) or 1
 
     def _generator(self, name: str) -> torch.Generator:

@@ -30,10 +30,13 @@ class _Norm:
     def forward(self, values: Tensor) -> None:
         variance, mean = torch.var_mean(values, -1, correction=0, keepdim=True)
         self.inverse = variance.add_(1e-5).rsqrt_()
+        # Kept for the backward pass, which needs the normalised inputs and not the raw ones.
         self.normalised = (values - mean).mul_(self.inverse)
         torch.addcmul(self.bias, self.normalised, self.gain, out=values)
 
     def backward(self, delta: Tensor) -> Tensor:
+        # The deviation depends on every input: its share of the gradient is taken out along the
+        # mean and along the normalised inputs.
         scaled = delta * self.gain
         mean = scaled.mean(-1, keepdim=True)
         along = (scaled * self.normalised).mean(-1, keepdim=True)
@@ -162,6 +165,7 @@ class DenseNet:
         """Turns the loss gradient on the logits into the gradient on every layer's output."""
         deltas = self._now.deltas
         deltas[-1].copy_(delta)
+        # Below the lowest trained layer nobody needs a gradient.
         trained = [n for n, layer in enumerate(self.layers) if layer.linear not in self.frozen]
         for number in range(len(self.layers) - 1, min(trained, default=0), -1):
             below = deltas[number - 1]
@@ -185,6 +189,7 @@ class DenseNet:
             delta = self._linear_delta(number)
             inputs = self._now.inputs[number]
             norms = input_norms if number == 0 else _squared_norms(inputs)
+            # |delta a^T|^2 = |delta|^2 |a|^2: the gradient itself is never formed.
             total.addcmul_(_squared_norms(delta), norms)
             norm = self._norms[number]
             if norm is not None:
@@ -240,6 +245,8 @@ class DenseNet:
         if generator is not None and layer.dropout > 0:
             keep = 1 - layer.dropout
             mask = torch.empty_like(outputs, memory_format=torch.contiguous_format)
+            # Inverted dropout, as in torch: kept units are scaled up, so that evaluation scales
+            # nothing.
             self._drops[number] = mask.bernoulli_(keep, generator=generator).div_(keep)
             outputs.mul_(mask)
 

@@ -43,5 +43,7 @@ class Ensemble:
         """Yields each model's number once a module has its weights."""
         for model in range(len(self)):
             state: dict[str, Tensor] = {name: value[model] for name, value in self.weights.items()}
+            # One module for all models: building it anew would cost more than a small network's
+            # queries.
             module.load_state_dict(state)
             yield model

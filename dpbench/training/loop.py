@@ -68,12 +68,15 @@ def run_steps(
         stack.take(step, batch, rates[step - 1])
         released.after(step, stack.flat)
         if step % per_epoch == 0 or step == last:
+            # Once an epoch: a weight that is not finite never becomes finite again, and looking at
+            # every step would wait for the GPU.
             require_finite({stack.what: stack.flat}, step=step)
             progress(step / last)
             if best is not None and best.after_epoch():
                 break
         if saver is not None and saver.due and parts is not None:
             saver.save(step, parts.state())
+    # A model that stopped early is released at every checkpoint that it did not reach.
     if best is not None:
         released.stop(best.flat)
     if saver is not None:
@@ -103,6 +106,7 @@ def _resume(saver: Saver | None, parts: Parts | None, released: Released, last: 
     found = saver.found() if saver is not None else None
     if found is None:
         return 0
+    # A finished training needs no objective to go on: what it released is all that counts.
     if found.step == last:
         released.restore(found.state)
     elif parts is not None:

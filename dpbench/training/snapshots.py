@@ -31,6 +31,8 @@ class Released:
         for checkpoint, window in self._windows.items():
             if not checkpoint - window < step <= checkpoint:
                 continue
+            # A sum for each window, not a queue of weights: the memory does not grow with the
+            # window.
             if checkpoint in self._sums:
                 self._sums[checkpoint].add_(parameters)
             else:
@@ -40,6 +42,7 @@ class Released:
 
     def stop(self, parameters: Tensor) -> None:
         """Releases these at the last checkpoint, and at those that were not reached."""
+        # The last checkpoint is what early stopping chose, even if its own step was reached.
         self.kept.pop(max(self._windows), None)
         self.kept = {step: self.kept.get(step, parameters) for step in self._windows}
 

@@ -52,6 +52,8 @@ class Stopping:
         self._lowest = torch.where(better, losses, self._lowest)
         self._waited = torch.where(better, 0, self._waited + 1)
         assert self._recipe.patience is not None
+        # Models are trained side by side: one that has stopped trains on, and is not looked at
+        # again.
         self._stopped |= self._waited >= self._recipe.patience
         return better
 
@@ -73,6 +75,8 @@ class Stopping:
     def _until_accurate(self, predict: Predict, least: float) -> Tensor:
         right = predict(self._data.reference_inputs).argmax(-1).cpu()
         accuracy = (right == self._data.reference_targets.cpu()).double().mean(1)
+        # Noted before the new stops, so that the epoch that reaches the accuracy is itself
+        # released.
         open_ = ~self._stopped
         self._stopped |= accuracy >= least
         return open_
